@@ -1,0 +1,110 @@
+"""Files that survive a crash: atomic replacement, fsynced appends, safetensors with provenance.
+
+Every file of tensors is one safetensors file whose header entry `abcrown_graft` is a JSON object:
+`kind` says what the file is ("mask", "instability", "significance", "checkpoint", ...), `format`
+is the version of that kind's layout, and the rest is provenance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abcrown_graft import __version__
+from abcrown_graft.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEADER = "abcrown_graft"
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replaces `path` by `content`: a reader sees the old file or the new one, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def append_record(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
+    """Appends one JSON line and waits until it is on the disk."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def save_tensors(
+    path: str | os.PathLike[str], kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Writes `tensors` and their provenance as one safetensors file, atomically.
+
+    Args:
+        path: where to; missing folders are made.
+        kind: what the file is, checked by `load_tensors`.
+        tensors: by name; copied to the CPU.
+        header: JSON-serialisable provenance.
+    """
+    from safetensors.torch import save
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    full = {"kind": kind, "format": 1, "version": __version__, **header}
+    write_atomically(path, save(plain, metadata={HEADER: json.dumps(full)}))
+
+
+def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header of a file written by `save_tensors`.
+
+    Raises:
+        FileFormatError: the file is missing, damaged, truncated, or of another kind.
+    """
+    tensors, header = read_safetensors(path)
+    if header is None:
+        raise FileFormatError(f"{path}: a safetensors file without this package's header, expected a {kind} file")
+    if header.get("kind") != kind:
+        raise FileFormatError(f"{path}: this is a {header.get('kind')!r} file, expected {kind!r}")
+    if header.get("format") != 1:
+        raise FileFormatError(f"{path}: {kind} format {header.get('format')!r} is newer than this version reads (1)")
+    return tensors, header
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Any safetensors file: its tensors, and this package's header or None.
+
+    Raises:
+        FileFormatError: the file is missing, damaged or truncated.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileFormatError(f"{path}: no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        header = json.loads(metadata[HEADER]) if HEADER in metadata else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: not a complete safetensors file ({error})") from None
+    if header is not None and not isinstance(header, dict):
+        raise FileFormatError(f"{path}: the header is not a JSON object")
+    return tensors, header

@@ -1,0 +1,1 @@
+"""YAML experiments that ship with the package; any of them is found by name."""
