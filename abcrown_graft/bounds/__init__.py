@@ -1,0 +1,1 @@
+"""Sound bounds on every neuron of a network over a box of inputs."""

@@ -1,0 +1,1 @@
+"""The command lines `abcrown` and `abcrown-graft`."""

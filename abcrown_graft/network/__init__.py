@@ -1,0 +1,1 @@
+"""The network as one small immutable graph that bounds, attacks, masks and export work on."""

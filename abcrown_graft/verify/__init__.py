@@ -1,0 +1,1 @@
+"""The native verifier: from images and a perturbation to verdicts."""

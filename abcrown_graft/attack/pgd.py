@@ -1,0 +1,171 @@
+"""Projected gradient descent against linear margins, with restarts that share out the targets.
+
+Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks". The first
+start goes for the smallest margin; the others take the targets in turn, the likeliest first, so
+every target is tried when there are at least as many starts as targets (there always are: restarts
+are raised to the number of targets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.bounds.box import Box
+from abcrown_graft.network.forward import evaluate
+from abcrown_graft.network.graph import Network
+
+COMPACT_EVERY = 10
+STARTS_PER_ROUND = 8
+SEED_STRIDE = 1_000_003
+
+
+@dataclass(frozen=True)
+class PGDSettings:
+    """Names and defaults are α,β-CROWN's (section `attack`).
+
+    Attributes:
+        steps: gradient steps per start.
+        restarts: random starts per image.
+        alpha: length of a step; None ("auto") is a quarter of the box's half-width.
+        lr_decay: factor on the step size after each step.
+        batch_size: largest number of points in one forward pass.
+        early_stop: leave an image alone once it is fooled.
+    """
+
+    steps: int = 100
+    restarts: int = 30
+    alpha: float | None = None
+    lr_decay: float = 0.99
+    batch_size: int = 4096
+    early_stop: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """The point of smallest margin found per image `(batch, *shape)`, and that margin `(batch,)`."""
+
+    points: Tensor
+    margins: Tensor
+
+    @property
+    def success(self) -> Tensor:
+        """Boolean `(batch,)`: some margin is not positive."""
+        return self.margins <= 0
+
+
+def pgd_attack(network: Network, box: Box, rows: Tensor, settings: PGDSettings, seeds: Sequence[int]) -> AttackResult:
+    """Tries to make a margin non-positive for each image.
+
+    Args:
+        network: in the precision and on the device of the box.
+        box: of inputs, `(batch, *shape)`.
+        rows: margins as linear functions of the output, `(batch, spec, outputs)`.
+        settings: effort.
+        seeds: one number per image; its random starts depend on nothing else, so a result does
+            not depend on which images share the batch.
+    """
+    best = _Best(network, box, rows)
+    first = best.points.clone()
+    best.update(torch.arange(len(box), device=first.device), first)
+    _round(network, box, rows, settings, best, _starts(box, seeds, 1), target_rank=None)
+    starts = max(settings.restarts, rows.shape[1]) - 1
+    ranking = best.ranking
+    for begin in range(0, starts, STARTS_PER_ROUND):
+        chunk = range(begin, min(begin + STARTS_PER_ROUND, starts))
+        noise = _starts(box, [seed + (begin + 1) * SEED_STRIDE for seed in seeds], len(chunk))
+        ranks = torch.tensor([k % rows.shape[1] for k in chunk], device=rows.device)
+        _round(network, box, rows, settings, best, noise, target_rank=ranking[:, ranks])
+    return AttackResult(best.points, best.margins)
+
+
+class _Best:
+    """The worst point seen per image."""
+
+    def __init__(self, network: Network, box: Box, rows: Tensor) -> None:
+        self.network, self.rows = network, rows
+        self.points = (box.lower + box.upper) / 2
+        self.margins = box.lower.new_full((len(box),), float("inf"))
+        with torch.no_grad():
+            clean = torch.bmm(rows, evaluate(network, self.points).unsqueeze(2)).squeeze(2)
+        self.ranking = clean.argsort(dim=1)
+
+    def update(self, images: Tensor, points: Tensor, margins: Tensor | None = None) -> None:
+        """Takes in points `(k, *shape)` of the given images `(k,)`, each at most once."""
+        if margins is None:
+            with torch.no_grad():
+                outputs = evaluate(self.network, points)
+            margins = torch.bmm(self.rows[images], outputs.unsqueeze(2)).squeeze(2).amin(1)
+        better = margins < self.margins[images]
+        self.margins[images[better]] = margins[better]
+        self.points[images[better]] = points[better]
+
+
+def _starts(box: Box, seeds: Sequence[int], count: int) -> Tensor:
+    """Uniform random points `(batch, count, *shape)`, each image's from its own seed."""
+    noise = [
+        torch.rand(count, *box.lower.shape[1:], generator=torch.Generator().manual_seed(int(seed) % 2**63))
+        for seed in seeds
+    ]
+    uniform = torch.stack(noise).to(box.lower)
+    return box.lower.unsqueeze(1) + (box.upper - box.lower).unsqueeze(1) * uniform
+
+
+def _round(
+    network: Network,
+    box: Box,
+    rows: Tensor,
+    settings: PGDSettings,
+    best: _Best,
+    starts: Tensor,
+    target_rank: Tensor | None,
+) -> None:
+    """One start per entry of `starts` for all images that are not fooled, in chunks of bounded size."""
+    open_images = torch.nonzero(best.margins > 0).flatten() if settings.early_stop else torch.arange(len(box))
+    open_images = open_images.to(starts.device)
+    per_chunk = max(1, settings.batch_size // starts.shape[1])
+    for images in open_images.split(per_chunk):
+        targets = None if target_rank is None else target_rank[images]
+        _descend(network, box, rows, settings, best, images, starts[images], targets)
+
+
+def _descend(
+    network: Network,
+    box: Box,
+    rows: Tensor,
+    settings: PGDSettings,
+    best: _Best,
+    images: Tensor,
+    points: Tensor,
+    targets: Tensor | None,
+) -> None:
+    """Signed-gradient descent from `points` `(k, starts, *shape)` of `images` `(k,)`.
+
+    `targets` `(k, starts)` names the margin to lower; without it, the smallest one.
+    """
+    size = (box.upper - box.lower) / 8 if settings.alpha is None else torch.full_like(box.lower, settings.alpha)
+    for step in range(settings.steps + 1):
+        x = points.flatten(0, 1).requires_grad_(step < settings.steps)
+        with torch.set_grad_enabled(step < settings.steps):
+            outputs = evaluate(network, x).unflatten(0, points.shape[:2])
+            margins = torch.einsum("kso,kno->kns", rows[images], outputs)
+            lowest = margins.amin(2)
+            chosen = lowest if targets is None else margins.gather(2, targets.unsqueeze(2)).squeeze(2)
+            gradient = torch.autograd.grad(chosen.sum(), x)[0] if step < settings.steps else None
+        worst = lowest.detach().argmin(1)
+        at = torch.arange(len(images), device=images.device)
+        best.update(images, points.detach()[at, worst], lowest.detach()[at, worst])
+        if gradient is None:
+            return
+        decayed = size[images].unsqueeze(1) * settings.lr_decay**step
+        moved = points.detach() - decayed * gradient.sign().view_as(points)
+        points = torch.minimum(torch.maximum(moved, box.lower[images].unsqueeze(1)), box.upper[images].unsqueeze(1))
+        if settings.early_stop and (step + 1) % COMPACT_EVERY == 0:
+            going = best.margins[images] > 0
+            images, points = images[going], points[going]
+            targets = targets[going] if targets is not None else None
+            if not len(images):
+                return

@@ -1,0 +1,73 @@
+"""CROWN's backward pass: linear functions of a node, bounded from below over the input box.
+
+Reference: Zhang et al. 2018, "Efficient neural network robustness certification with general
+activation functions"; for graphs, Xu et al. 2020, "Automatic perturbation analysis".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.bounds.adjoint import pull_back
+from abcrown_graft.bounds.box import Box
+from abcrown_graft.bounds.relaxation import Relaxation
+from abcrown_graft.network import operators as op
+from abcrown_graft.network.graph import Network
+
+
+def lower_bound(
+    network: Network, start: str, rows: Tensor, relaxations: Mapping[str, Relaxation], box: Box
+) -> Tensor:
+    """Lower bounds `(batch, spec)` of the linear functions `rows` of node `start` over the box.
+
+    Args:
+        network: the graph.
+        start: name of the node that the rows are functions of.
+        rows: coefficients `(batch, spec, *shape of start)`.
+        relaxations: of every activation before `start`, by site.
+        box: of inputs, `(batch, *input shape)`.
+    """
+    batch, spec = rows.shape[:2]
+    pending = {start: rows.flatten(0, 1)}
+    constant = rows.new_zeros(batch, spec)
+    order = [node.name for node in network.nodes]
+    for name in reversed(order[1 : order.index(start) + 1]):
+        if name not in pending:
+            continue
+        coefficients = pending.pop(name)
+        node = network.by_name[name]
+        if isinstance(node.operator, op.Activation):
+            shaped = coefficients.unflatten(0, (batch, spec))
+            pulled, added = _through_activation(shaped, relaxations[name])
+            parts: tuple[Tensor, ...] = (pulled.flatten(0, 1),)
+        else:
+            shapes = tuple(network.by_name[source].shape for source in node.inputs)
+            parts, added = pull_back(node.operator, coefficients, shapes)
+            added = added.unflatten(0, (batch, spec)) if isinstance(added, Tensor) else added
+        constant = constant + added
+        for source, part in zip(node.inputs, parts, strict=True):
+            pending[source] = pending[source] + part if source in pending else part
+    at_input = pending[network.input.name].unflatten(0, (batch, spec))
+    return constant + minimum_over_box(at_input, box)
+
+
+def _through_activation(coefficients: Tensor, lines: Relaxation) -> tuple[Tensor, Tensor]:
+    """For `A f(z)`: a positive coefficient takes the lower line, a negative one the upper line."""
+    positive = coefficients.clamp(min=0)
+    negative = coefficients.clamp(max=0)
+    constant = _dot(positive, lines.lower_intercept) + _dot(negative, lines.upper_intercept)
+    pulled = positive.mul_(lines.lower_slope.unsqueeze(1)).add_(negative.mul_(lines.upper_slope.unsqueeze(1)))
+    return pulled, constant
+
+
+def minimum_over_box(coefficients: Tensor, box: Box) -> Tensor:
+    """`min_x A x` over the box: `A⁺ lower + A⁻ upper`; coefficients `(batch, spec, *shape)`."""
+    return _dot(coefficients.clamp(min=0), box.lower) + _dot(coefficients.clamp(max=0), box.upper)
+
+
+def _dot(coefficients: Tensor, values: Tensor) -> Tensor:
+    """Inner products `(batch, spec)` of `(batch, spec, *shape)` with `(batch, *shape)`."""
+    return torch.bmm(coefficients.flatten(2), values.flatten(1).unsqueeze(2)).squeeze(2)

@@ -1,0 +1,38 @@
+"""Boxes: element-wise lower and upper bounds, batched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """All tensors between `lower` and `upper`, element by element; both `(batch, *shape)`."""
+
+    lower: Tensor
+    upper: Tensor
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    def __getitem__(self, index: Tensor | slice) -> Box:
+        return Box(self.lower[index], self.upper[index])
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Box:
+        """The same box elsewhere or in another precision."""
+        return Box(self.lower.to(device=device, dtype=dtype), self.upper.to(device=device, dtype=dtype))
+
+    def intersect(self, other: Box) -> Box:
+        """The points that lie in both boxes."""
+        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+
+    def clamp(self, points: Tensor) -> Tensor:
+        """The nearest points inside; `points` broadcasts against the bounds."""
+        return torch.minimum(torch.maximum(points, self.lower), self.upper)
+
+    def unstable(self) -> Tensor:
+        """Boolean: where the interval has zero strictly inside (NaN counts as unstable)."""
+        return ~((self.lower >= 0) | (self.upper <= 0))

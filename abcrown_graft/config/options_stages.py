@@ -1,0 +1,107 @@
+"""The options of the pipeline's stages. Each flag is `--<section>_<name>`, save `--freeze_weights`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from abcrown_graft.config.kinds import BOOLEAN, FLOAT, INTEGER, INTEGERS, PATH, TEXT, Kind
+from abcrown_graft.config.option import Option
+
+
+def _stage(key: str, kind: Kind, default: Any, help: str, **settings: Any) -> Option:
+    settings.setdefault("flag", "--" + key.replace(".", "_"))
+    return Option(key, kind, default, help, engines=frozenset({key.split(".", 1)[0]}), **settings)
+
+
+STAGE_OPTIONS: tuple[Option, ...] = (
+    _stage(
+        "instability.split",
+        TEXT,
+        "train",
+        "Split that the stage counts unstable neurons on.",
+        choices=("train", "test"),
+    ),
+    _stage("instability.start", INTEGER, 0, "First image to count, from 0.", low=0),
+    _stage("instability.end", INTEGER, None, "Image to stop counting before; null is the end of the split.", low=0),
+    _stage(
+        "train.method", TEXT, "fat", "Training method: fat is fast adversarial training.", choices=("fat",)
+    ),
+    _stage("train.epochs", INTEGER, 200, "Passes over the training images.", low=0),
+    _stage("train.batch_size", INTEGER, 128, "Images of one step.", low=1),
+    _stage("train.lr", FLOAT, 0.1, "Learning rate at the start.", low=0),
+    _stage("train.momentum", FLOAT, 0.9, "Momentum of the optimiser.", low=0, high=1),
+    _stage("train.weight_decay", FLOAT, 5e-4, "Weight decay of the optimiser.", low=0),
+    _stage(
+        "train.milestones", INTEGERS, (100, 150), "Epochs at which the learning rate is multiplied by lr_factor.", low=0
+    ),
+    _stage("train.lr_factor", FLOAT, 0.1, "Factor on the learning rate at each milestone.", low=0),
+    _stage("train.attack_step", FLOAT, 1.25, "Step of the one-step attack, in units of epsilon.", low=0),
+    _stage("train.gradalign", FLOAT, 0.2, "Weight of the GradAlign term; 0 switches it off.", low=0),
+    _stage(
+        "train.augment",
+        TEXT,
+        "none",
+        "Augmentation: crop_flip pads, crops at random and mirrors.",
+        choices=("none", "crop_flip"),
+    ),
+    _stage("train.validation", INTEGER, 5000, "Images at the end of the training split kept for validation.", low=0),
+    _stage("train.limit", INTEGER, None, "Number of training images used; null is all.", low=1),
+    _stage("train.checkpoint", PATH, None, "File that receives the trained weights."),
+    _stage(
+        "significance.method",
+        TEXT,
+        "gradient",
+        "Score: mean |gradient| of the loss, mean |value|, or variance of each pre-activation.",
+        choices=("gradient", "magnitude", "variance"),
+    ),
+    _stage("significance.samples", INTEGER, 1000, "Training images that the score is averaged over.", low=1),
+    _stage("significance.batch_size", INTEGER, 100, "Images of one pass.", low=1),
+    _stage("significance.path", PATH, None, "File that receives the scores."),
+    _stage(
+        "mask.preset",
+        TEXT,
+        "paper",
+        "How neurons are chosen: by instability times gamma minus significance with gamma falling to 0 (paper, thesis) "
+        "or fixed, by one of the two alone (unstable, insignificant), or at random.",
+        choices=("paper", "thesis", "unstable", "insignificant", "random", "fixed"),
+    ),
+    _stage("mask.ratio", FLOAT, 0.5, "Share of all neurons to graft.", low=0, high=1),
+    _stage(
+        "mask.mapping",
+        TEXT,
+        "norank",
+        "How scores are mapped to [0, 1]: norank scales them, the others take ranks and differ in how they treat ties.",
+        choices=("norank", "min", "dense", "ordinal", "argsort"),
+    ),
+    _stage(
+        "mask.scope",
+        TEXT,
+        "global",
+        "Whether scores are mapped over the whole network or layer by layer.",
+        choices=("global", "layer"),
+    ),
+    _stage("mask.gamma", FLOAT, 2.0, "Weight of instability against significance, for the preset fixed.", low=0),
+    _stage("mask.stages", INTEGER, 100, "Steps in which gamma falls, for the preset paper.", low=1),
+    _stage("mask.layer_cap", FLOAT, None, "Largest share of one layer that may be grafted.", low=0, high=1),
+    _stage("mask.seed", INTEGER, 100, "Seed of the preset random.", low=0),
+    _stage("mask.path", PATH, None, "File that receives the mask."),
+    _stage("tune.epochs", INTEGER, 100, "Passes over the training images.", low=0),
+    _stage("tune.batch_size", INTEGER, 128, "Images of one step.", low=1),
+    _stage("tune.lr", FLOAT, 1e-3, "Learning rate of the weights at the start.", low=0),
+    _stage("tune.slope_lr", FLOAT, 0.01, "Learning rate of slopes and intercepts at the start.", low=0),
+    _stage("tune.momentum", FLOAT, 0.9, "Momentum of the optimiser.", low=0, high=1),
+    _stage("tune.weight_decay", FLOAT, 5e-4, "Weight decay of the weights; slopes and intercepts have none.", low=0),
+    _stage("tune.gradalign", FLOAT, 0.2, "Weight of the GradAlign term; 0 switches it off.", low=0),
+    _stage(
+        "tune.freeze_weights", BOOLEAN, False, "Tune slopes and intercepts only.", flag="--freeze_weights"
+    ),
+    _stage("tune.slope", FLOAT, 0.4, "Slope that grafted neurons start from."),
+    _stage("tune.intercept", FLOAT, 0.0, "Intercept that grafted neurons start from."),
+    _stage("tune.checkpoint", PATH, None, "File that receives the grafted and tuned network."),
+    _stage("evaluate.pgd_steps", INTEGER, 100, "Gradient steps of the attack that measures robust accuracy.", low=0),
+    _stage("evaluate.pgd_restarts", INTEGER, 1, "Random starts of that attack.", low=1),
+    _stage("evaluate.pgd_step", FLOAT, 2.5, "Step of that attack, in units of epsilon / pgd_steps.", low=0),
+    _stage("evaluate.limit", INTEGER, None, "Number of test images used; null is all.", low=1),
+    _stage("pipeline.output", PATH, "runs", "Folder that receives the files of every stage."),
+    _stage("report.path", PATH, None, "File that receives the table."),
+)

@@ -1,0 +1,148 @@
+"""A YAML file as a list of (key, value, line): parsed safely, duplicates refused, merge keys expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from abcrown_graft.config.option import show
+from abcrown_graft.config.schema import GROUPS, SCHEMA, find_option
+from abcrown_graft.errors import ConfigError
+
+_MERGE = "tag:yaml.org,2002:merge"
+_NULL = "tag:yaml.org,2002:null"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value of a YAML file.
+
+    Attributes:
+        key: dotted key, known to the schema.
+        value: as YAML gives it, not yet checked.
+        where: "FILE:LINE", lines from 1.
+    """
+
+    key: str
+    value: Any
+    where: str
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """The values of the YAML file `path` in the order of the file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, is empty or no mapping, has a key twice, a key that the
+            schema lacks, or a section without content.
+    """
+    loader = yaml.SafeLoader(_read_text(path))
+    try:
+        node = loader.get_single_node()
+        _check_root(node, path)
+        _refuse_duplicates(node, path, set())
+        return list(_walk(loader, node, "", path))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {_one_line(error.problem or error.context)}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid YAML: nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+def _read_text(path: Path) -> str:
+    """The text of `path`; characters that YAML forbids are refused with their line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    forbidden = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if forbidden:
+        line = text.count("\n", 0, forbidden.start()) + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: forbidden character {forbidden.group()!r}")
+    return text
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "syntax error").split())
+
+
+def _where(path: Path, node: yaml.Node) -> str:
+    return f"{path}:{node.start_mark.line + 1}"
+
+
+def _check_root(node: yaml.Node | None, path: Path) -> None:
+    if node is None or node.tag == _NULL:
+        raise ConfigError(f"{path}: the file is empty; expected sections such as 'model:' and 'data:'")
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{_where(path, node)}: expected sections such as 'model:' and 'data:', got {_kind(node)}")
+
+
+def _kind(node: yaml.Node) -> str:
+    return "a list" if isinstance(node, yaml.SequenceNode) else repr(node.value)
+
+
+def _refuse_duplicates(node: yaml.Node, path: Path, visited: set[int]) -> None:
+    """Raises where one mapping of the tree has a key twice; merged keys may be overridden."""
+    if id(node) in visited or not isinstance(node, yaml.CollectionNode):
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_duplicates(child, path, visited)
+        return
+    first: dict[str, yaml.Node] = {}
+    for key, child in node.value:
+        name = _name(key, path)
+        if name in first and key.tag != _MERGE:
+            line = first[name].start_mark.line + 1
+            raise ConfigError(f"{_where(path, key)}: key {name!r} is given twice, first on line {line}; remove one")
+        first[name] = key
+        _refuse_duplicates(child, path, visited)
+
+
+def _name(key: yaml.Node, path: Path) -> str:
+    if not isinstance(key, yaml.ScalarNode):
+        raise ConfigError(f"{_where(path, key)}: a key has to be a plain name")
+    return key.value
+
+
+def _walk(loader: yaml.SafeLoader, node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[Entry]:
+    loader.flatten_mapping(node)
+    # Merged keys come first, so that a mapping's own keys replace them.
+    for name, (key_node, child) in {_name(pair[0], path): pair for pair in node.value}.items():
+        key, where = prefix + name, _where(path, key_node)
+        if "." in name and (key in SCHEMA or key in GROUPS):
+            raise ConfigError(f"{where}: unknown key {name!r}; write it nested, {_nested(name)}")
+        if key in GROUPS:
+            if not isinstance(child, yaml.MappingNode):
+                raise _not_a_section(key, child, where)
+            yield from _walk(loader, child, key + ".", path)
+        elif key in SCHEMA:
+            yield Entry(key, loader.construct_object(child, deep=True), where)
+        else:
+            find_option(key, where)
+
+
+def _nested(name: str) -> str:
+    """`a.b` as the YAML `{a: {b: ...}}`."""
+    text = "..."
+    for part in reversed(name.split(".")):
+        text = f"{{{part}: {text}}}"
+    return text
+
+
+def _not_a_section(key: str, child: yaml.Node, where: str) -> ConfigError:
+    if isinstance(child, yaml.ScalarNode) and child.tag == _NULL:
+        return ConfigError(f"{where}: section {key!r} is empty; remove it or indent its keys below it")
+    got = "a list" if isinstance(child, yaml.SequenceNode) else show(child.value)
+    return ConfigError(f"{where}: {key!r} is a section; expected keys below it, got {got}")

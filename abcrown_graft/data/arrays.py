@@ -1,0 +1,48 @@
+"""Turns a user's arrays into checked images and labels, refusing what could be meant in two ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from abcrown_graft.data.images import ImageData, pixels_from_bytes
+from abcrown_graft.errors import DataError
+
+
+def image_data_from_arrays(
+    name: str, split: str, images: np.ndarray, labels: np.ndarray, num_classes: int | None = None
+) -> ImageData:
+    """Images `(n, channels, height, width)` and labels `(n,)` or `(n, 1)` as `ImageData`.
+
+    Args:
+        name: begins every message.
+        split: "train" or "test".
+        images: uint8 (divided by 255) or floating point in [0, 1].
+        labels: integers from 0.
+        num_classes: by default one more than the largest label, the fewest that the labels allow.
+
+    Raises:
+        DataError: another type or shape, or what `ImageData` refuses.
+    """
+    targets = _labels(labels, f"{name} {split}")
+    if num_classes is None:
+        num_classes = max(int(targets.max()), 0) + 1 if targets.numel() else 1
+    return ImageData(name, split, _pixels(images, f"{name} {split}"), targets, num_classes)
+
+
+def _pixels(images: np.ndarray, where: str) -> Tensor:
+    if images.dtype == np.uint8:
+        return pixels_from_bytes(images)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{where}: images are {images.dtype}, expected uint8 (0..255) or floating point in [0, 1]")
+    with np.errstate(over="ignore"):  # an overflow to infinity is refused as a pixel outside [0, 1]
+        return torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
+
+
+def _labels(labels: np.ndarray, where: str) -> Tensor:
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{where}: labels are {labels.dtype}, expected integers")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    return torch.from_numpy(labels.astype(np.int64))

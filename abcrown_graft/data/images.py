@@ -1,0 +1,120 @@
+"""Labelled images in memory, checked once when they are made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from abcrown_graft.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """One split of a data set.
+
+    Attributes:
+        name: of the data set, as in `data.dataset`.
+        split: "train" or "test".
+        images: `(n, channels, height, width)`, float32 in [0, 1], not normalised, on the CPU.
+        labels: `(n,)`, int64 in 0..num_classes - 1.
+        num_classes: number of classes of the whole data set.
+
+    Raises:
+        DataError: no images, a wrong shape or type, a NaN, infinite or out-of-range pixel or label,
+            or as many labels as there are not images.
+    """
+
+    name: str
+    split: str
+    images: Tensor
+    labels: Tensor
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        where = f"{self.name} {self.split}"
+        _check_form(self.images, self.labels, where)
+        _check_pixels(self.images, where)
+        check_labels(self.labels, self.num_classes, where)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of shape, pixels and labels (little-endian)."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(np.ascontiguousarray(self.images.detach().cpu().numpy(), dtype="<f4"))
+        digest.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8"))
+        return digest.hexdigest()[:16]
+
+    def select(self, indices: Sequence[int] | Tensor) -> ImageData:
+        """The images at `indices` (integers from 0, any order, repeats allowed), in that order.
+
+        Raises:
+            DataError: no index, an index that is not an integer, or one outside 0..n - 1.
+        """
+        chosen = torch.as_tensor(indices)
+        if chosen.ndim != 1 or len(chosen) == 0:
+            raise DataError(f"{self.name} {self.split}: no image selected; give a list of one index or more")
+        if chosen.is_floating_point() or chosen.dtype == torch.bool:
+            raise DataError(f"{self.name} {self.split}: image indices must be integers, not {chosen.dtype}")
+        outside = chosen[(chosen < 0) | (chosen >= len(self))]
+        if len(outside):
+            raise DataError(f"{self.name} {self.split}: no image {int(outside[0])}; there are 0..{len(self) - 1}")
+        return replace(self, images=self.images[chosen.long()], labels=self.labels[chosen.long()])
+
+
+def pixels_from_bytes(values: np.ndarray) -> Tensor:
+    """Maps bytes 0..255 to float32 `value / 255`, correctly rounded, in memory of its own."""
+    return torch.from_numpy(np.divide(values, np.float32(255), order="C", dtype=np.float32))
+
+
+def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
+    """Refuses a label outside 0..num_classes - 1.
+
+    Args:
+        labels: `(n,)` integers.
+        num_classes: at least 1.
+        where: file or data set, to begin the message with.
+
+    Raises:
+        DataError: the first such label, with its index.
+    """
+    outside = torch.nonzero((labels < 0) | (labels >= num_classes)).flatten()
+    if len(outside):
+        index = int(outside[0])
+        raise DataError(f"{where}: label {int(labels[index])} of image {index} is outside 0..{num_classes - 1}")
+
+
+def _check_form(images: Tensor, labels: Tensor, where: str) -> None:
+    shape = tuple(images.shape)
+    if images.dtype != torch.float32 or labels.dtype != torch.int64:
+        raise DataError(f"{where}: images must be float32 and labels int64, not {images.dtype} and {labels.dtype}")
+    if images.ndim != 4:
+        raise DataError(f"{where}: images have shape {shape}, expected (n, channels, height, width)")
+    if labels.ndim != 1:
+        raise DataError(f"{where}: labels have shape {tuple(labels.shape)}, expected (n,)")
+    if len(images) != len(labels):
+        raise DataError(f"{where}: {len(images)} images but {len(labels)} labels")
+    if images.numel() == 0:
+        raise DataError(f"{where}: images of shape {shape} are empty")
+
+
+def _check_pixels(images: Tensor, where: str) -> None:
+    low, high = torch.aminmax(images)
+    if 0 <= low <= high <= 1:  # a NaN anywhere makes both NaN
+        return
+    flat = images.flatten(1)
+    bad = ~((flat >= 0) & (flat <= 1))
+    index = int(torch.nonzero(bad.any(dim=1))[0])
+    value = float(flat[index][bad[index]][0])
+    raise DataError(
+        f"{where}: image {index} has a pixel of value {value:g}, outside [0, 1]; "
+        "give pixels as they are and leave normalisation to data.mean and data.std"
+    )

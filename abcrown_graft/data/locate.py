@@ -1,0 +1,66 @@
+"""Where the files of a data set lie, and what to tell the user when they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from abcrown_graft.errors import DataError
+
+T = TypeVar("T")
+
+
+def for_split(dataset: str, split: str, table: Mapping[str, T]) -> T:
+    """The entry of `table` for `split`.
+
+    Raises:
+        DataError: the data set has no such split; the message lists those it has.
+    """
+    if split not in table:
+        raise DataError(f"{dataset}: unknown split {split!r}; known: {', '.join(sorted(table))}")
+    return table[split]
+
+
+def all_in(folder: Path, names: Sequence[str], suffixes: Sequence[str] = ("",)) -> list[Path] | None:
+    """The files called `names` in `folder`, each with the first suffix that exists, or None if one is missing."""
+    found = []
+    for name in names:
+        path = next((folder / (name + suffix) for suffix in suffixes if (folder / (name + suffix)).is_file()), None)
+        if path is None:
+            return None
+        found.append(path)
+    return found
+
+
+def missing(dataset: str, split: str, names: Iterable[str], folders: Iterable[Path], official: str) -> DataError:
+    """The error for files found in none of `folders`: what, where, and what to do.
+
+    Args:
+        dataset: its registered name.
+        split: the split that was asked for.
+        names: the files needed, together in one folder.
+        folders: where they were looked for, best place first.
+        official: the name of the archive or files to get.
+    """
+    return DataError(
+        f"{dataset} {split}: no {' + '.join(names)} in {', '.join(str(folder) for folder in folders)}; get {official} "
+        "from the data set's page and set data.data_dir (--data_dir) to the folder it lies in"
+    )
+
+
+def reason(error: Exception) -> str:
+    """What `error` says, on one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        DataError: the operating system refuses.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,181 @@
+"""From names and files to a model that is ready to be bounded: built, loaded, grafted, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from abcrown_graft.errors import MaskError, ModelError
+from abcrown_graft.graft.identity import ModelIdentity
+from abcrown_graft.graft.legacy import convert_grafted_state, is_grafted_state, legacy_mask
+from abcrown_graft.graft.mask import GraftMask, as_boolean
+from abcrown_graft.graft.surgery import graft, grafted_modules
+from abcrown_graft.models.build import build_model
+from abcrown_graft.models.checkpoint import apply_state_dict, fit_keys, load_state_dict
+from abcrown_graft.models.normalize import Normalize
+from abcrown_graft.network import operators as op
+from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
+from abcrown_graft.network.graph import Network
+from abcrown_graft.network.normalize import with_normalization
+from abcrown_graft.network.trace import from_module
+
+LEGACY_SUFFIXES = (".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from; the names are those of the configuration.
+
+    Attributes:
+        name: `model.name`.
+        path: `model.path`, a plain or grafted checkpoint; None leaves the weights as they are built.
+        input_shape: `model.input_shape`, without batch; None takes the definition's.
+        mean, std: `data.mean`, `data.std`.
+        checkpoint: `graft.checkpoint`, a grafted checkpoint; it replaces `path`.
+        mask, slope, intercept: `graft.mask` and the values that neurons grafted by it start from.
+        folders: where a `Customized` file is looked up.
+        hint: how to make a missing checkpoint, for messages.
+    """
+
+    name: str
+    path: Path | None = None
+    input_shape: tuple[int, ...] | None = None
+    mean: float | Sequence[float] = 0.0
+    std: float | Sequence[float] = 1.0
+    checkpoint: Path | None = None
+    mask: Path | None = None
+    slope: float = 0.4
+    intercept: float = 0.0
+    folders: Sequence[Path] = ()
+    hint: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in two forms.
+
+    Attributes:
+        core: the module without normalisation; what checkpoints hold.
+        module: `core` behind the normalisation: takes pixels in [0, 1].
+        network: the same function as `module`, as a graph.
+        identity: of `core`; what masks and dumps are checked against.
+        input_shape: of one image.
+    """
+
+    core: nn.Module
+    module: nn.Module
+    network: Network
+    identity: ModelIdentity
+    input_shape: tuple[int, ...]
+
+    @property
+    def grafted(self) -> dict[str, int]:
+        """The number of grafted neurons of every site."""
+        return {site: int(self.network.grafted_mask(site).sum()) for site in self.network.sites}
+
+
+def load_model(source: ModelSource) -> LoadedModel:
+    """Builds the model, fills in the weights, grafts it, and puts the normalisation in front.
+
+    Raises:
+        ModelError: the definition or checkpoint cannot be used, or a weight is not finite.
+        MaskError: the mask belongs to another model.
+    """
+    core, defined = build_model(source.name, source.folders)
+    shape = _input_shape(source, defined)
+    weights = source.checkpoint or source.path
+    if weights is not None:
+        core = load_weights(core, shape, weights, source.hint, "graft.checkpoint" if source.checkpoint else "model.path")
+        if source.checkpoint is not None and not grafted_modules(core):
+            raise ModelError(f"graft.checkpoint: {source.checkpoint}: not a grafted checkpoint; name it in model.path")
+    if source.mask is not None:
+        core = _grafted_by(core, shape, source)
+    return prepare(core, shape, source.mean, source.std)
+
+
+def prepare(
+    core: nn.Module, shape: tuple[int, ...], mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0
+) -> LoadedModel:
+    """A module with its normalisation, graph and identity; it is put in evaluation mode.
+
+    Raises:
+        ModelError: it does not take inputs of that shape, or holds a weight that is not finite.
+    """
+    core.eval()
+    plain = from_module(core, shape)
+    _check_finite(plain)
+    normalize = Normalize(mean, std, shape[0] if len(shape) == 3 else None)
+    network = with_normalization(plain, normalize.mean.flatten(), normalize.std.flatten())
+    return LoadedModel(core, nn.Sequential(normalize, core).eval(), network, identify(plain), shape)
+
+
+def identify(network: Network) -> ModelIdentity:
+    """The identity of a network (without its normalisation)."""
+    return ModelIdentity(architecture_fingerprint(network), weights_fingerprint(network), dict(network.sites))
+
+
+def load_weights(
+    core: nn.Module, shape: tuple[int, ...], path: Path, hint: str | None = None, key: str = "model.path"
+) -> nn.Module:
+    """`core` with the weights of a checkpoint; a grafted copy of it if the checkpoint is grafted."""
+    state, _ = load_state_dict(path, key=key, hint=hint)
+    sites = from_module(core, shape).sites
+    if is_grafted_state(state):
+        state = convert_grafted_state(state, list(sites), core.state_dict())
+    masks = {k.removesuffix(".mask"): v for k, v in state.items() if k.removesuffix(".mask") in sites and k.endswith(".mask")}
+    if masks:
+        core = _grafted_like(core, sites, masks, path)
+    else:
+        state = fit_keys(state, core)
+    apply_state_dict(core, state, path)
+    return core
+
+
+def _grafted_like(core: nn.Module, sites: Mapping[str, tuple[int, ...]], masks: dict[str, Tensor], path: Path) -> nn.Module:
+    for site, mask in masks.items():
+        if tuple(mask.shape) != sites[site]:
+            raise MaskError(f"{path}: the mask of site {site!r} is {tuple(mask.shape)}, the model's is {sites[site]}")
+    return graft(core, {site: as_boolean(mask, f"{path}: {site}.mask") for site, mask in masks.items()})
+
+
+def _grafted_by(core: nn.Module, shape: tuple[int, ...], source: ModelSource) -> nn.Module:
+    """`core` grafted by the mask of `source`; a core that is grafted already must have that mask."""
+    assert source.mask is not None
+    mask = read_mask(source.mask, identify(from_module(core, shape)))
+    present = grafted_modules(core)
+    if not present:
+        return graft(core, mask.masks, source.slope, source.intercept)
+    for site, module in present.items():
+        if not torch.equal(module.mask.cpu(), mask.masks[site]):
+            raise MaskError(f"graft.mask: {source.mask}: differs from the mask in the checkpoint at site {site!r}")
+    return core
+
+
+def read_mask(path: Path, model: ModelIdentity) -> GraftMask:
+    """The mask in a file, this package's or the published list of tensors, checked against a model."""
+    if path.suffix in LEGACY_SUFFIXES:
+        return legacy_mask(path, model)
+    mask = GraftMask.load(path)
+    mask.check(model, str(path))
+    return mask
+
+
+def _input_shape(source: ModelSource, defined: tuple[int, ...] | None) -> tuple[int, ...]:
+    given = source.input_shape
+    if given is not None and defined is not None and given != defined:
+        raise ModelError(f"model.input_shape: {given} given, but {source.name} takes {defined}")
+    if given is None and defined is None:
+        raise ModelError(f"model.input_shape: not set, and {source.name} does not say; set it, e.g. [-1, 3, 32, 32]")
+    return given or defined  # type: ignore[return-value]
+
+
+def _check_finite(network: Network) -> None:
+    for node in network.nodes:
+        for name, value in vars(node.operator).items():
+            if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                kind = "" if isinstance(node.operator, op.Activation) else f" ({type(node.operator).__name__})"
+                raise ModelError(f"the model's {name} at {node.name}{kind} has NaN or infinite entries; train it again")

@@ -1,0 +1,125 @@
+"""Verifying the configured images: results file, counterexamples, instability dump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.config.config import Config
+from abcrown_graft.data import ImageData
+from abcrown_graft.instability.recorder import InstabilityRecorder
+from abcrown_graft.models.load import LoadedModel
+from abcrown_graft.pipeline import inputs
+from abcrown_graft.verify.counterexample import save_counterexample
+from abcrown_graft.verify.problem import Subject, VerifySettings
+from abcrown_graft.verify.results import ResultsFile
+from abcrown_graft.verify.run import verify_images
+from abcrown_graft.verify.verdict import InstanceResult
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """A verification run that is ready to go.
+
+    Attributes:
+        indices: of the images, in order.
+        results: the results file.
+        recorder: the instability dump, or None.
+    """
+
+    config: Config
+    model: LoadedModel
+    data: ImageData
+    settings: VerifySettings
+    device: str
+    indices: list[int]
+    results: ResultsFile
+    recorder: InstabilityRecorder | None
+
+    @property
+    def todo(self) -> list[int]:
+        """The images that an earlier part of the run has not done."""
+        return [index for index in self.indices if index not in self.results.done]
+
+    def run(self) -> Iterator[InstanceResult]:
+        """Yields the result of each image that is left to do; each is in the results file by then."""
+        subject = Subject.prepare(self.model.module, self.model.network, self.device, self.settings.double)
+        todo = self.todo
+        found = verify_images(
+            subject,
+            self.data.images[todo],
+            self.data.labels[todo],
+            todo,
+            self.settings,
+            self.recorder,
+            self._save_counterexample if self.config["general.save_adv_example"] else None,
+        )
+        for result in found:
+            self.results.append(result)
+            yield result
+        self.results.complete()
+
+    def _save_counterexample(self, index: int, point: Tensor) -> None:
+        with torch.no_grad():
+            output = self.model.module(point.unsqueeze(0))[0]
+        path = self.config.path("attack.cex_path", must_exist=False)
+        assert path is not None
+        save_counterexample(path, index, point, output)
+
+
+def prepare_verification(config: Config) -> Verification:
+    """Loads and checks everything a run needs; nothing is written but the head of the results file."""
+    device = inputs.device(config)
+    settings = inputs.verify_settings(config)
+    model = inputs.configured_model(config)
+    data = inputs.images(config)
+    inputs.check_fit(data, model, config)
+    indices = inputs.instance_indices(config, len(data))
+    recorder = instability_recorder(config, model, data)
+    torch.manual_seed(settings.seed)
+    path = config.path("general.results_file", must_exist=False) or Path("out.txt")
+    results = ResultsFile(path, _run_header(config, model, data, settings, indices))
+    return Verification(config, model, data, settings, device, indices, results, recorder)
+
+
+def instability_recorder(config: Config, model: LoadedModel, data: ImageData) -> InstabilityRecorder | None:
+    """The recorder of `instability.dump`, or None if that is not set."""
+    path = config.path("instability.dump", must_exist=False)
+    if path is None:
+        return None
+    about = {
+        "dataset": data.name,
+        "split": data.split,
+        "data": data.fingerprint,
+        "epsilon": inputs.epsilon(config),
+        "mean": config["data.mean"],
+        "std": config["data.std"],
+        "double_fp": config["general.double_fp"],
+    }
+    method, population = config["instability.method"], config["instability.population"]
+    return InstabilityRecorder(path, model.identity, model.grafted, about, method, population)
+
+
+def _run_header(
+    config: Config, model: LoadedModel, data: ImageData, settings: VerifySettings, indices: list[int]
+) -> dict[str, Any]:
+    """What makes two runs the same run."""
+    return {
+        "engine": "native",
+        "model": config["model.name"],
+        "architecture": model.identity.architecture,
+        "weights": model.identity.weights,
+        "dataset": data.name,
+        "split": data.split,
+        "data": data.fingerprint,
+        "mean": config["data.mean"],
+        "std": config["data.std"],
+        "settings": asdict(settings),
+        "complete_verifier": config["general.complete_verifier"],
+        "indices": indices,
+    }

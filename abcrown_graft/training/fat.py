@@ -1,0 +1,113 @@
+"""Fast adversarial training: the one-step perturbation, GradAlign, and the loss made of both.
+
+Sources: Wong et al., *Fast is better than free*, ICLR 2020 (one step from a random start);
+Andriushchenko and Flammarion, *Understanding and improving fast adversarial training*, NeurIPS 2020
+(GradAlign, eq. 7). Both look at the model in eval mode, i.e. at the function that is deployed; only
+the loss itself sees train mode. Noise is drawn on the generator's device.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abcrown_graft.training.modes import evaluating
+from abcrown_graft.training.settings import AdversarialSettings
+
+
+class FatLoss(NamedTuple):
+    """A batch's loss (scalar, differentiable) and its logits `(batch, classes)` at the perturbed images."""
+
+    loss: Tensor
+    logits: Tensor
+
+
+def perturbation_box(images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Lower and upper limits of δ, each shaped like `images`: |δ| ≤ ε and x + δ in [0, 1]."""
+    return (-images).clamp(min=-epsilon), (1 - images).clamp(max=epsilon)
+
+
+def input_gradient(model: nn.Module, images: Tensor, labels: Tensor, create_graph: bool = False) -> Tensor:
+    """The gradient of every image's cross-entropy with respect to its own pixels, shaped like `images`.
+
+    Needs a model that treats images independently (eval mode). It is the gradient of the batch's mean
+    cross-entropy up to the factor `batch`, and unlike that the same in any batch.
+    """
+    point = images.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = F.cross_entropy(model(point), labels, reduction="sum")
+        return torch.autograd.grad(loss, point, create_graph=create_graph)[0]
+
+
+def uniform_noise(images: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """δ ~ U(−ε, ε), shaped like `images` and on their device."""
+    unit = torch.rand(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
+    return (unit.to(images.device) * 2 - 1) * epsilon
+
+
+def fat_perturbation(
+    model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, step: float, generator: torch.Generator
+) -> Tensor:
+    """One signed-gradient step from a random start; the modes of the model's modules are left as they were.
+
+    Args:
+        model: maps pixels in [0, 1] to logits.
+        images: `(batch, *shape)`, in [0, 1].
+        labels: `(batch,)`.
+        epsilon: radius in pixel units.
+        step: step size in units of `epsilon`.
+        generator: of the random start.
+
+    Returns:
+        δ, shaped like `images`, with |δ| ≤ ε and images + δ in [0, 1].
+    """
+    lower, upper = perturbation_box(images, epsilon)
+    start = uniform_noise(images, epsilon, generator).clamp(lower, upper)
+    with evaluating(model):
+        gradient = input_gradient(model, images + start, labels)
+    return (start + step * epsilon * gradient.sign()).clamp(lower, upper)
+
+
+def gradalign(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """1 − mean cos(g₁, g₂), g₁ the input gradient at δ = 0 (detached), g₂ at fresh uniform noise (differentiable).
+
+    The noise is not clipped to valid pixels. Images one of whose gradients is exactly zero are left out;
+    if that is all of them the result is 0.
+
+    Returns:
+        A scalar in [0, 2].
+    """
+    noisy = images + uniform_noise(images, epsilon, generator)
+    with evaluating(model):
+        first = input_gradient(model, images, labels).flatten(1)
+        second = input_gradient(model, noisy, labels, create_graph=True).flatten(1)
+    first_size, second_size = _size(first), _size(second)
+    kept = ((first_size > 0) & (second_size > 0)).flatten().nonzero().flatten()
+    if len(kept) == 0:
+        return images.new_zeros(())
+    # Confident images have gradients whose squares underflow: scale before taking norms.
+    first, second = first[kept] / first_size[kept], second[kept] / second_size[kept]
+    cosine = (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+    return 1 - cosine.mean()
+
+
+def _size(gradient: Tensor) -> Tensor:
+    """The largest |entry| of each row `(batch, 1)`, detached; 0 where it is too small to divide by."""
+    size = gradient.detach().abs().amax(1, keepdim=True)
+    return size.where(size >= torch.finfo(size.dtype).tiny, 0.0)
+
+
+def fat_loss(
+    model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
+) -> FatLoss:
+    """Cross-entropy at the FAT perturbation in the model's own mode, plus the weighted GradAlign term."""
+    delta = fat_perturbation(model, images, labels, settings.epsilon, settings.attack_step, generator)
+    logits = model(images + delta)
+    loss = F.cross_entropy(logits, labels)
+    if settings.gradalign > 0:
+        # After the pass in train mode: that one updates the running statistics which this graph refers to.
+        loss = loss + settings.gradalign * gradalign(model, images, labels, settings.epsilon, generator)
+    return FatLoss(loss, logits)

@@ -1,0 +1,268 @@
+"""The epoch loop that FAT training and graft tuning share."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError
+from abcrown_graft.training.augment import AUGMENTATIONS
+from abcrown_graft.training.checks import check_data
+from abcrown_graft.training.evaluate import correct, hits, one_step_accuracy
+from abcrown_graft.training.fat import fat_loss
+from abcrown_graft.training.modes import device_of, restored_modes, set_training
+from abcrown_graft.training.resume import load_progress, save_progress
+from abcrown_graft.training.seeds import seed_of, stream
+from abcrown_graft.training.settings import AdversarialSettings
+
+_ORDER, _NOISE, _GLOBAL, _VALIDATION = range(4)  # streams of a run's seed
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch; accuracies in [0, 1].
+
+    Attributes:
+        epoch: counted from 1.
+        loss: mean FAT loss per training image, GradAlign included.
+        train_accuracy: at the perturbed training images, while learning.
+        validation_accuracy: without perturbation.
+        validation_robust_accuracy: under the one-step attack; selects the best epoch.
+        lr: learning rate of the first parameter group.
+        seconds: wall time, validation included.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float
+    validation_robust_accuracy: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The best epoch's state dict (CPU tensors), its number (from 1), and the records of all epochs."""
+
+    state: dict[str, Tensor]
+    best_epoch: int
+    history: tuple[EpochRecord, ...]
+
+
+OnEpoch = Callable[[EpochRecord], None]
+ResumePath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same over the epochs: who learns from which images and how, and where progress is kept."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    settings: AdversarialSettings
+    learning: tuple[Tensor, Tensor]
+    validating: tuple[Tensor, Tensor]
+    rates: tuple[float, ...]
+    lr_factor: Callable[[int], float]
+    frozen_statistics: bool
+    resume_path: ResumePath | None
+    fingerprint: str
+
+
+def run_epochs(
+    model: nn.Module,
+    optimizer: Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    settings: AdversarialSettings,
+    lr_factor: Callable[[int], float],
+    *,
+    frozen_statistics: bool = False,
+    resume_path: ResumePath | None = None,
+    on_epoch: OnEpoch | None = None,
+    fingerprint: str = "",
+) -> TrainResult:
+    """Learns in place; afterwards `model` holds the best epoch's state and its modules their old modes.
+
+    The best epoch has the highest validation accuracy under the one-step attack, the earliest of equals.
+    An epoch is a function of the state before it, the settings and its number: order, augmentation,
+    noise and dropout are drawn from streams of the seed, torch's global generator is left as it was.
+
+    Args:
+        model: pixels in [0, 1] to logits; learns on its own device.
+        optimizer: of the parameters to learn; the groups' learning rates are those at the start.
+        images: `(n, *shape)`, in [0, 1], on the CPU; the last `settings.validation` are for validation.
+        labels: `(n,)`, int64.
+        settings: how.
+        lr_factor: of the number of finished epochs; multiplies every group's learning rate.
+        frozen_statistics: keep batch norms in eval mode.
+        resume_path: written after every epoch and continued from if it exists; never deleted here.
+        on_epoch: called after every epoch of this call, once the resume file is written.
+        fingerprint: names the data; a resume file of another fingerprint is refused.
+
+    Raises:
+        AbcrownGraftError: the loss became NaN or infinite.
+        ConfigError: unknown augmentation, or validation takes all images.
+        DataError, ModelError: as `check_data`.
+        FileFormatError, SettingsDifferError: the resume file is damaged, or of another run.
+    """
+    _check(model, images, labels, settings)
+    split = len(images) - settings.validation
+    run = _Run(
+        model=model,
+        optimizer=optimizer,
+        settings=settings,
+        learning=(images[:split], labels[:split]),
+        validating=(images[split:], labels[split:]),
+        rates=tuple(group["lr"] for group in optimizer.param_groups),
+        lr_factor=lr_factor,
+        frozen_statistics=frozen_statistics,
+        resume_path=resume_path,
+        fingerprint=fingerprint,
+    )
+    history, best = _restore(run)
+    with restored_modes(model):
+        for epoch in range(len(history), settings.epochs):
+            history.append(_epoch(run, epoch))
+            if _best(history) is history[-1]:
+                best = _snapshot(model)
+            _store(run, history, best)
+            if on_epoch is not None:
+                on_epoch(history[-1])
+    model.load_state_dict(best)
+    return TrainResult(best, _best(history).epoch, tuple(history))
+
+
+def _check(model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings) -> None:
+    check_data(model, images, labels)
+    try:
+        AUGMENTATIONS[settings.augment]
+    except ConfigError as error:
+        raise ConfigError(f"{settings.section}.augment: {error}") from None
+    if settings.augment != "none" and images.ndim != 4:
+        shape = tuple(images.shape[1:])
+        raise ConfigError(f"{settings.section}.augment: {settings.augment!r} needs 3 axes, not {shape}; use 'none'")
+    if settings.validation >= len(images):
+        raise ConfigError(
+            f"{settings.section}.validation: {settings.validation} images leave none of {len(images)} to learn from; "
+            "choose a smaller number"
+        )
+
+
+def _best(history: list[EpochRecord]) -> EpochRecord:
+    """The record of highest one-step validation accuracy, the earliest of equals."""
+    return max(history, key=lambda record: record.validation_robust_accuracy)
+
+
+def _snapshot(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+
+def _epoch(run: _Run, epoch: int) -> EpochRecord:
+    """Learns once from every training image, then validates; `epoch` counts from 0."""
+    began = time.perf_counter()
+    for group, rate in zip(run.optimizer.param_groups, run.rates, strict=True):
+        group["lr"] = rate * run.lr_factor(epoch)
+    set_training(run.model, run.frozen_statistics)
+    loss, train_accuracy = _learn(run, epoch)
+    clean, robust = _validate(run)
+    return EpochRecord(
+        epoch=epoch + 1,
+        loss=loss,
+        train_accuracy=train_accuracy,
+        validation_accuracy=clean,
+        validation_robust_accuracy=robust,
+        lr=run.optimizer.param_groups[0]["lr"],
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _learn(run: _Run, epoch: int) -> tuple[float, float]:
+    """One pass over the training images: mean loss and accuracy at the perturbed images."""
+    model, settings, (images, labels) = run.model, run.settings, run.learning
+    device = device_of(model)
+    order, noise = stream(settings.seed, _ORDER, epoch), stream(settings.seed, _NOISE, epoch, device=device)
+    augment = AUGMENTATIONS[settings.augment]
+    total, right = 0.0, 0
+    with _seeded_globally(seed_of(settings.seed, _GLOBAL, epoch), device):
+        for number, index in enumerate(batches(len(images), settings.batch_size, order), start=1):
+            x, y = augment(images[index], order).to(device), labels[index].to(device)
+            loss, logits = fat_loss(model, x, y, settings, noise)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise AbcrownGraftError(
+                    f"{settings.section}: the loss is {value} in epoch {epoch + 1}, batch {number}; "
+                    f"lower {settings.section}.lr ({settings.lr:g})"
+                )
+            run.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            run.optimizer.step()
+            total += value * len(index)
+            right += int(hits(logits.detach(), y).sum())
+    return total / len(images), right / len(images)
+
+
+def batches(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """A random permutation of `range(count)` in pieces of `size`.
+
+    The last piece may be shorter, but a single left-over joins the piece before it: batch norm has no
+    variance of one image.
+    """
+    order = torch.randperm(count, generator=generator)
+    pieces = order.split(size)
+    if 1 == len(pieces[-1]) < size and len(pieces) > 1:
+        return *pieces[:-2], torch.cat(pieces[-2:])
+    return pieces
+
+
+@contextmanager
+def _seeded_globally(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global generators seeded (dropout draws from them), and put back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _validate(run: _Run) -> tuple[float, float]:
+    """Clean and one-step robust accuracy; the attack's noise is the same in every epoch."""
+    settings = run.settings
+    clean = correct(run.model, *run.validating).double().mean().item()
+    seed = seed_of(settings.seed, _VALIDATION)
+    return clean, one_step_accuracy(run.model, *run.validating, settings.epsilon, settings.attack_step, seed)
+
+
+def _store(run: _Run, history: list[EpochRecord], best: dict[str, Tensor]) -> None:
+    if run.resume_path is None:
+        return
+    progress = {
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "history": [asdict(record) for record in history],
+        "best": best,
+    }
+    save_progress(run.resume_path, run.settings, run.fingerprint, progress)
+
+
+def _restore(run: _Run) -> tuple[list[EpochRecord], dict[str, Tensor]]:
+    """Model and optimizer as after the last stored epoch; its history and best state, both empty at the start."""
+    progress = None
+    if run.resume_path is not None:
+        progress = load_progress(run.resume_path, run.settings, run.fingerprint)
+    if progress is None:
+        return [], {}
+    try:
+        run.model.load_state_dict(progress["model"])
+        run.optimizer.load_state_dict(progress["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise FileFormatError(f"{run.resume_path}: of another model ({reason}); delete it to start anew") from error
+    return [EpochRecord(**record) for record in progress["history"]], progress["best"]

@@ -1,0 +1,66 @@
+"""The resume file: all that an interrupted run needs to go on bit for bit, replaced as a whole after every epoch."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from abcrown_graft.errors import FileFormatError, SettingsDifferError
+from abcrown_graft.files import write_atomically
+from abcrown_graft.training.settings import AdversarialSettings
+
+_FORMAT = 1
+
+
+def save_progress(
+    path: str | os.PathLike[str], settings: AdversarialSettings, fingerprint: str, progress: Mapping[str, Any]
+) -> None:
+    """Writes `progress` (tensors, numbers, strings, lists, dicts) and what it belongs to, atomically."""
+    content = {"format": _FORMAT, "made_by": _identity(settings, fingerprint), "progress": dict(progress)}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_progress(
+    path: str | os.PathLike[str], settings: AdversarialSettings, fingerprint: str
+) -> dict[str, Any] | None:
+    """What `save_progress` wrote, on the CPU; None if there is no such file yet.
+
+    Raises:
+        FileFormatError: the file is damaged or not a resume file.
+        SettingsDifferError: it belongs to a run with other settings, data or starting weights.
+    """
+    if not Path(path).exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FileFormatError(f"{path}: not a complete resume file ({reason}); delete it to start anew") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise FileFormatError(f"{path}: not a resume file of this version; delete it to start anew")
+    _compare(path, content["made_by"], _identity(settings, fingerprint))
+    return content["progress"]
+
+
+def _identity(settings: AdversarialSettings, fingerprint: str) -> dict[str, Any]:
+    """Everything that must be equal for a run to be continued, as plain values."""
+    named = {f"{settings.section}.{field.name}": asdict(settings)[field.name] for field in fields(settings)}
+    return {**named, "data": fingerprint}
+
+
+def _compare(path: str | os.PathLike[str], stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for key in sorted({*stored, *wanted}):
+        if stored.get(key) != wanted.get(key):
+            raise SettingsDifferError(
+                f"{path}: made with {key} = {stored.get(key)!r}, this run has {wanted.get(key)!r}; "
+                "use the same value, or delete the file to start anew"
+            )

@@ -1,0 +1,53 @@
+"""FAT training of a plain network: SGD with milestones."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
+from abcrown_graft.training.schedule import milestone_factor
+from abcrown_graft.training.settings import TrainSettings
+
+
+def train(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: TrainSettings,
+    *,
+    resume_path: ResumePath | None = None,
+    on_epoch: OnEpoch | None = None,
+    data_fingerprint: str = "",
+) -> TrainResult:
+    """Trains `model` in place by fast adversarial training; it ends with the best epoch's state.
+
+    A resumed run continues from the stored weights: the ones that `model` comes with do not matter then.
+
+    Args:
+        model: pixels `(batch, *shape)` in [0, 1] to logits `(batch, classes)`.
+        images: `(n, *shape)`, in [0, 1]; the last `settings.validation` select the best epoch.
+        labels: `(n,)`, int64.
+        settings: how.
+        resume_path: written after every epoch; continued from if it exists.
+        on_epoch: called with the record of every epoch of this call.
+        data_fingerprint: names the data; a resume file of other data is refused.
+
+    Raises:
+        AbcrownGraftError: as `run_epochs`.
+    """
+    optimizer = SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    factor = partial(milestone_factor, milestones=settings.milestones, factor=settings.lr_factor)
+    return run_epochs(
+        model,
+        optimizer,
+        images,
+        labels,
+        settings,
+        factor,
+        resume_path=resume_path,
+        on_epoch=on_epoch,
+        fingerprint=data_fingerprint,
+    )

@@ -1,0 +1,102 @@
+"""Graft tuning: the same loss, a cosine rate, and a gentler start for weights than for slopes and intercepts."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from abcrown_graft.errors import MaskError
+from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
+from abcrown_graft.training.modes import frozen
+from abcrown_graft.training.schedule import cosine_factor
+from abcrown_graft.training.settings import TuneSettings
+
+
+def tune(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: TuneSettings,
+    *,
+    resume_path: ResumePath | None = None,
+    on_epoch: OnEpoch | None = None,
+    data_fingerprint: str = "",
+) -> TrainResult:
+    """Tunes a grafted network in place; it ends with the best epoch's state.
+
+    With `settings.freeze_weights` nothing but slopes and intercepts changes: weights need no gradient
+    and batch norms keep their running statistics.
+
+    Args:
+        model: has `GraftedReLU` modules; pixels `(batch, *shape)` in [0, 1] to logits `(batch, classes)`.
+        images: `(n, *shape)`, in [0, 1]; the last `settings.validation` select the best epoch.
+        labels: `(n,)`, int64.
+        settings: how.
+        resume_path: written after every epoch; continued from if it exists and began with this very model.
+        on_epoch: called with the record of every epoch of this call.
+        data_fingerprint: names the data; a resume file of other data is refused.
+
+    Raises:
+        MaskError: `model` has no grafted activation.
+        AbcrownGraftError: as `run_epochs`.
+    """
+    grafted, others = split_parameters(model)
+    groups = parameter_groups(grafted, others, settings)
+    optimizer = SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    start = "" if resume_path is None else f" from {state_digest(model)}"
+    with frozen(others) if settings.freeze_weights else nullcontext():
+        return run_epochs(
+            model,
+            optimizer,
+            images,
+            labels,
+            settings,
+            partial(cosine_factor, epochs=settings.epochs),
+            frozen_statistics=settings.freeze_weights,
+            resume_path=resume_path,
+            on_epoch=on_epoch,
+            fingerprint=data_fingerprint + start,
+        )
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The slopes and intercepts of all grafted activations, and all other parameters.
+
+    Raises:
+        MaskError: there is no grafted activation.
+    """
+    grafted = [
+        parameter
+        for module in model.modules()
+        if isinstance(module, GraftedReLU)
+        for parameter in (module.slope, module.intercept)
+    ]
+    if not grafted:
+        raise MaskError("the model has no grafted activation to tune; graft a mask into it first")
+    known = {id(parameter) for parameter in grafted}
+    return grafted, [parameter for parameter in model.parameters() if id(parameter) not in known]
+
+
+def parameter_groups(
+    grafted: list[nn.Parameter], others: list[nn.Parameter], settings: TuneSettings
+) -> list[dict[str, object]]:
+    """SGD's groups: weights first (none of them if frozen), then slopes and intercepts without weight decay."""
+    slopes = {"params": grafted, "lr": settings.slope_lr, "weight_decay": 0.0}
+    if settings.freeze_weights or not others:
+        return [slopes]
+    return [{"params": others, "lr": settings.lr, "weight_decay": settings.weight_decay}, slopes]
+
+
+def state_digest(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of the state dict: tells one starting point from another."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

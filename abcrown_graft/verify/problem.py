@@ -1,0 +1,157 @@
+"""The settings of a verification run, and the state of a batch on its way through the cascade."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from abcrown_graft.attack.pgd import PGDSettings
+from abcrown_graft.bounds.box import Box
+from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.network.graph import Network
+from abcrown_graft.verify.specification import linf_box, robustness_rows
+from abcrown_graft.verify.verdict import InstanceResult, Verdict
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """What to prove and how hard to try.
+
+    Attributes:
+        epsilon: radius of the ℓ∞ ball in pixels of [0, 1].
+        method: bounds of the incomplete stage: "crown" (interval first, then CROWN) or "interval".
+        incomplete: whether there is an incomplete stage.
+        attack: effort of PGD, None to skip it.
+        timeout: seconds for one instance.
+        batch_size: images in one batch.
+        seed: of the attack's random starts.
+        double: search in float64 too; verdicts are always decided in float64.
+    """
+
+    epsilon: float
+    method: str = "crown"
+    incomplete: bool = True
+    attack: PGDSettings | None = PGDSettings()
+    timeout: float = 360.0
+    batch_size: int = 64
+    seed: int = 100
+    double: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The network under verification.
+
+    Attributes:
+        module: the original model, taking pixels; counterexamples are checked on it.
+        network: the same function as a graph, in the precision of the search.
+        exact: the graph in float64, on which verdicts are decided.
+    """
+
+    module: nn.Module
+    network: Network
+    exact: Network
+
+    @classmethod
+    def prepare(cls, module: nn.Module, network: Network, device: str, double: bool) -> Subject:
+        """Copies on `device` in the precisions needed."""
+        dtype = torch.float64 if double else torch.float32
+        return cls(module.to(device).eval(), network.to(device, dtype), network.to(device, torch.float64))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, α,β-CROWN's word for it, and what went wrong if anything did."""
+
+    verdict: Verdict
+    status: str
+    reason: str | None = None
+
+
+@dataclass(eq=False)
+class Batch:
+    """A batch of instances: its constants, and what has been found out so far.
+
+    Attributes:
+        images, labels, indices: `(batch, *shape)`, `(batch,)` and the data set's numbers.
+        predicted: class of each clean image `(batch,)`; -1 before it is known.
+        decisions: by position; an instance without one is open.
+        seconds: each instance's share of the time spent.
+        lower_bound, margin: by position, see `InstanceResult`.
+        counterexamples: by position, `shape`.
+    """
+
+    subject: Subject
+    settings: VerifySettings
+    images: Tensor
+    labels: Tensor
+    indices: Sequence[int]
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    counterexamples: dict[int, Tensor] = field(default_factory=dict)
+    lower_bound: dict[int, float] = field(default_factory=dict)
+    margin: dict[int, float] = field(default_factory=dict)
+    _bounds: tuple[list[int], str, NetworkBounds] | None = None
+
+    def __post_init__(self) -> None:
+        self.seconds = [0.0] * len(self.images)
+        self.predicted = torch.full_like(self.labels, -1)
+        dtype = torch.float64 if self.settings.double else torch.float32
+        outputs = self.subject.network.output.shape[0]
+        self.box = linf_box(self.images.to(dtype), self.settings.epsilon)
+        self.rows = robustness_rows(self.labels, outputs, dtype)
+
+    def open(self) -> list[int]:
+        """Positions without a verdict."""
+        return [k for k in range(len(self.images)) if k not in self.decisions]
+
+    def decide(self, position: int, verdict: Verdict, status: str, reason: str | None = None) -> None:
+        """Gives an open instance its verdict."""
+        if position in self.decisions:
+            raise RuntimeError(f"instance {self.indices[position]} is decided twice")
+        self.decisions[position] = Decision(verdict, status, reason)
+
+    def bounds(self, positions: list[int], method: str) -> NetworkBounds:
+        """Bounds over these instances' boxes, taken from the last call where it covers them."""
+        if self._bounds is not None and self._bounds[1] == method and set(positions) <= set(self._bounds[0]):
+            known = self._bounds[0]
+            return self._bounds[2].select(torch.tensor([known.index(k) for k in positions]))
+        found = bound_network(self.subject.network, self.box[torch.tensor(positions)], method)
+        self._bounds = (list(positions), method, found)
+        return found
+
+    def exact_box(self, positions: list[int]) -> Box:
+        """The instances' boxes in float64."""
+        return linf_box(self.images[torch.tensor(positions)].double(), self.settings.epsilon)
+
+    @contextmanager
+    def shared_time(self) -> Iterator[list[int]]:
+        """Yields the open positions, and shares the time the body takes among them."""
+        positions = self.open()
+        start = time.perf_counter()
+        try:
+            yield positions
+        finally:
+            for k in positions:
+                self.seconds[k] += (time.perf_counter() - start) / len(positions)
+
+    def results(self) -> list[InstanceResult]:
+        """One per instance, in order; all must be decided."""
+        return [self._result(k, self.decisions[k]) for k in range(len(self.images))]
+
+    def _result(self, k: int, decision: Decision) -> InstanceResult:
+        return InstanceResult(
+            index=int(self.indices[k]),
+            label=int(self.labels[k]),
+            predicted=int(self.predicted[k]),
+            verdict=decision.verdict,
+            status=decision.status,
+            seconds=self.seconds[k],
+            lower_bound=self.lower_bound.get(k),
+            margin=self.margin.get(k),
+            reason=decision.reason,
+        )

@@ -1,0 +1,137 @@
+"""The stages of the cascade: each decides the open instances that it can, cheapest stage first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.attack.pgd import pgd_attack
+from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
+from abcrown_graft.verify.problem import Batch, VerifySettings
+from abcrown_graft.verify.specification import robustness_rows
+from abcrown_graft.verify.verdict import Verdict
+
+Stage = Callable[[Batch], None]
+
+
+class Recorder(Protocol):
+    """A stage that only watches; `after_bounds` says whether it follows the incomplete stage."""
+
+    after_bounds: bool
+
+    def __call__(self, batch: Batch) -> None:
+        """Takes what it needs from the batch."""
+
+
+def clean_prediction(batch: Batch) -> None:
+    """A misclassified image is its own counterexample (α,β-CROWN counts it as `unsafe-pgd` too)."""
+    with batch.shared_time() as positions, torch.no_grad():
+        outputs = batch.subject.module(batch.images)
+        batch.predicted = outputs.argmax(1)
+        margins = _smallest_margin(outputs, batch.labels)
+        for k in positions:
+            if not torch.isfinite(outputs[k]).all():
+                batch.decide(k, Verdict.ERROR, "error", "the model's output on the clean image is NaN or infinite")
+                continue
+            batch.margin[k] = float(margins[k])
+            if margins[k] <= 0:
+                batch.counterexamples[k] = batch.images[k]
+                batch.decide(k, Verdict.FALSIFIED, "unsafe-pgd")
+
+
+def attack(batch: Batch) -> None:
+    """PGD on the graph; what it finds counts only if the original model agrees."""
+    assert batch.settings.attack is not None
+    with batch.shared_time() as positions:
+        if not positions:
+            return
+        at = torch.tensor(positions)
+        seeds = [batch.settings.seed + 7919 * int(batch.indices[k]) for k in positions]
+        found = pgd_attack(batch.subject.network, batch.box[at], batch.rows[at], batch.settings.attack, seeds)
+        points = _inside(batch, positions, found.points)
+        with torch.no_grad():
+            margins = _smallest_margin(batch.subject.module(points), batch.labels[at])
+        for row, k in enumerate(positions):
+            batch.margin[k] = min(batch.margin[k], float(margins[row]))
+            if margins[row] <= 0:
+                batch.counterexamples[k] = points[row]
+                batch.decide(k, Verdict.FALSIFIED, "unsafe-pgd")
+
+
+def _inside(batch: Batch, positions: list[int], points: Tensor) -> Tensor:
+    """The points in the model's precision, clipped into the float64 box after rounding."""
+    box = batch.exact_box(positions)
+    rounded = points.to(batch.images.dtype)
+    low = torch.where(rounded.double() < box.lower, torch.nextafter(rounded, torch.full_like(rounded, 2.0)), rounded)
+    return torch.where(low.double() > box.upper, torch.nextafter(low, torch.full_like(low, -1.0)), low)
+
+
+def _smallest_margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    """How far the true class is ahead of the best other one, `(batch,)`; infinite if that is NaN."""
+    rows = robustness_rows(labels, outputs.shape[1], outputs.dtype)
+    margins = torch.bmm(rows, outputs.unsqueeze(2)).squeeze(2).amin(1)
+    return torch.nan_to_num(margins, nan=math.inf)
+
+
+def incomplete(batch: Batch) -> None:
+    """Interval bounds, then CROWN; a proof in search precision counts only if float64 confirms it."""
+    for method in ("interval", "crown") if batch.settings.method == "crown" else ("interval",):
+        with batch.shared_time() as positions:
+            if positions:
+                _prove(batch, positions, method)
+
+
+def _prove(batch: Batch, positions: list[int], method: str) -> None:
+    rows = batch.rows[torch.tensor(positions)]
+    lower = margin_lower_bounds(batch.bounds(positions, method), rows, method).amin(1)
+    for row, k in enumerate(positions):
+        if math.isfinite(lower[row]):
+            batch.lower_bound[k] = max(batch.lower_bound.get(k, -math.inf), float(lower[row]))
+    promising = [k for row, k in enumerate(positions) if lower[row] > 0]
+    if not promising:
+        return
+    proved = confirmed_margins(batch, promising, method)
+    for row, k in enumerate(promising):
+        if math.isfinite(proved[row]) and proved[row] > 0:
+            batch.lower_bound[k] = float(proved[row])
+            batch.decide(k, Verdict.VERIFIED, "safe-incomplete")
+
+
+def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor:
+    """Smallest margins `(k,)` in float64 with the rounding error taken off: they hold in real arithmetic."""
+    labels = batch.labels[torch.tensor(positions)]
+    rows = robustness_rows(labels, batch.subject.exact.output.shape[0], torch.float64)
+    with torch.backends.cudnn.flags(enabled=False):
+        bounds = bound_network(batch.subject.exact, batch.exact_box(positions), method, rigorous=True)
+        margins = margin_lower_bounds(bounds, rows, method)
+    return torch.where(torch.isfinite(margins).all(1), margins.amin(1), -math.inf)
+
+
+def settle(batch: Batch) -> None:
+    """What is still open is `timeout` if its time ran out, else `unknown`."""
+    for k in batch.open():
+        if batch.seconds[k] > batch.settings.timeout:
+            batch.decide(k, Verdict.TIMEOUT, "timeout")
+        else:
+            batch.decide(k, Verdict.UNKNOWN, "unknown")
+
+
+def cascade(settings: VerifySettings, recorder: Recorder | None = None) -> tuple[Stage, ...]:
+    """The stages in order, with the recording of instability where its population is known.
+
+    Branch and bound will stand between `incomplete` and the end.
+    """
+    chosen: list[Stage] = [clean_prediction]
+    if settings.attack is not None:
+        chosen.append(attack)
+    if recorder is not None and not recorder.after_bounds:
+        chosen.append(recorder)
+    if settings.incomplete:
+        chosen.append(incomplete)
+    if recorder is not None and recorder.after_bounds:
+        chosen.append(recorder)
+    return (*chosen, settle)

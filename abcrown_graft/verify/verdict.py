@@ -1,0 +1,61 @@
+"""Verdicts, and what is reported of each instance."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class Verdict(str, enum.Enum):
+    """What is known of an instance; never merged."""
+
+    VERIFIED = "verified"
+    FALSIFIED = "falsified"
+    UNKNOWN = "unknown"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out-of-memory"
+    ERROR = "error"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """One instance's outcome.
+
+    Attributes:
+        index: of the image in its data set.
+        label, predicted: true class, and the class of the clean image.
+        verdict: see `Verdict`.
+        status: α,β-CROWN's word for it: `safe-incomplete`, `unsafe-pgd`, `unknown`, ...
+        seconds: this instance's share of the time its batch took.
+        lower_bound: smallest proved margin over all other classes, None where none was computed.
+        margin: smallest margin found by clean prediction and attack.
+        reason: what went wrong, for `error` and `out-of-memory`.
+    """
+
+    index: int
+    label: int
+    predicted: int
+    verdict: Verdict
+    status: str
+    seconds: float
+    lower_bound: float | None = None
+    margin: float | None = None
+    reason: str | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self), "verdict": str(self.verdict)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> InstanceResult:
+        """From `to_record`.
+
+        Raises:
+            ValueError, TypeError: the record is not one of ours.
+        """
+        return cls(**{**record, "verdict": Verdict(record["verdict"])})

@@ -1,0 +1,66 @@
+"""The resume file: refused when damaged or of another run, never half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from abcrown_graft.errors import FileFormatError, SettingsDifferError
+from abcrown_graft.training.resume import load_progress, save_progress
+from abcrown_graft.training.settings import TrainSettings
+
+SETTINGS = TrainSettings(
+    epochs=4, batch_size=8, lr=0.1, momentum=0.9, weight_decay=0.0, epsilon=0.1, validation=5, milestones=(2, 3)
+)
+PROGRESS = {"model": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1, "loss": 0.25}]}
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "run.resume"
+    assert load_progress(path, SETTINGS, "digits") is None
+    save_progress(path, SETTINGS, "digits", PROGRESS)
+    loaded = load_progress(path, SETTINGS, "digits")
+    assert torch.equal(loaded["model"]["weight"], PROGRESS["model"]["weight"])
+    assert loaded["history"] == PROGRESS["history"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.resume"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("lr", 0.2), ("epochs", 5), ("milestones", (1, 3)), ("seed", 1)])
+def test_other_settings_are_refused_and_named(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "run.resume"
+    save_progress(path, SETTINGS, "digits", PROGRESS)
+    with pytest.raises(SettingsDifferError, match=rf"run\.resume: made with train\.{key} = "):
+        load_progress(path, dataclasses.replace(SETTINGS, **{key: value}), "digits")
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.resume"
+    save_progress(path, SETTINGS, "digits", PROGRESS)
+    with pytest.raises(SettingsDifferError, match="data = 'digits', this run has 'mnist'"):
+        load_progress(path, SETTINGS, "mnist")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -1])
+def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "run.resume"
+    save_progress(path, SETTINGS, "digits", PROGRESS)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(FileFormatError, match=r"run\.resume: not a complete resume file") as caught:
+        load_progress(path, SETTINGS, "digits")
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.resume"
+    path.write_text("not a resume file")
+    with pytest.raises(FileFormatError, match="delete it"):
+        load_progress(path, SETTINGS, "")
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(FileFormatError, match="not a resume file of this version"):
+        load_progress(path, SETTINGS, "")
+    torch.save(Path("code"), path)  # an object that would need code to load
+    with pytest.raises(FileFormatError, match="not a complete resume file"):
+        load_progress(path, SETTINGS, "")
