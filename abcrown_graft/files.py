@@ -46,6 +46,15 @@ def _umask() -> int:
     return mask
 
 
+def keep_aside(path: str | os.PathLike[str]) -> Path:
+    """Renames a file that is in the way to the first free numbered name (`out.1.txt`, `out.2.txt`, ...)."""
+    path, number = Path(path), 1
+    while (kept := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    os.replace(path, kept)
+    return kept
+
+
 def append_record(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """Appends one JSON line and waits until it is on the disk."""
     with open(path, "a", encoding="utf-8") as file:

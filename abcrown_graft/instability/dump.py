@@ -57,6 +57,12 @@ class InstabilityDump:
         """The number of counted images."""
         return self.indices.numel()
 
+    @property
+    def grafted_fraction(self) -> float:
+        """Grafted neurons / neurons."""
+        neurons = sum(prod(shape) for shape in self.model.sites.values())
+        return sum(self.grafted.values()) / neurons if neurons else 0.0
+
     def rates(self) -> SiteScores:
         """r_u = counts / n by site, in [0, 1].
 

@@ -89,6 +89,8 @@ def pgd_robust(
     robust = correct(model, images, labels, batch_size)
     with evaluating(model):
         for restart in range(restarts):
+            if not robust.any():
+                break
             for index in robust.nonzero().flatten().split(batch_size):
                 start = _starts(index, images[index], epsilon, seed, restart)
                 robust[index] = _withstands(model, images[index], labels[index], start, epsilon, steps, step)

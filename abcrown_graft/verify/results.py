@@ -15,7 +15,7 @@ from typing import Any
 
 from abcrown_graft import __version__
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.files import append_record, write_atomically
+from abcrown_graft.files import append_record, keep_aside, write_atomically
 from abcrown_graft.verify.verdict import InstanceResult
 
 KIND = "results"
@@ -50,8 +50,7 @@ class ResultsFile:
                 self.done = {result.index: result for result in results}
                 self._drop_partial_line()
                 return
-            self.kept = _unused(self.path)
-            os.replace(self.path, self.kept)
+            self.kept = keep_aside(self.path)
         write_atomically(self.path, (json.dumps(header) + "\n").encode())
 
     def append(self, result: InstanceResult) -> None:
@@ -100,10 +99,3 @@ def _json(path: str | os.PathLike[str], number: int, line: str) -> Any:
         return json.loads(line)
     except ValueError:
         raise FileFormatError(f"{path}:{number}: not a line of a results file; name another file") from None
-
-
-def _unused(path: Path) -> Path:
-    k = 1
-    while (candidate := path.with_name(f"{path.stem}.{k}{path.suffix}")).exists():
-        k += 1
-    return candidate

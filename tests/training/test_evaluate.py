@@ -144,6 +144,23 @@ def test_only_the_final_iterate_counts() -> None:
     assert robust.all()  # passes through, ends at 0.5
 
 
+def test_an_image_misclassified_without_perturbation_does_not_count_even_if_the_attack_mends_it() -> None:
+    images, labels = torch.full((50, 1, 1, 1), 0.44), torch.zeros(50, dtype=torch.int64)
+    assert not correct(Bump(), images, labels).any() and correct(Bump(), images + 0.1, labels).all()
+    assert not pgd_robust(Bump(), images, labels, 0.1, steps=100).any()
+
+
+@pytest.mark.parametrize(("steps", "step"), [(1, 0.1), (4, 0.1), (4, 0.6)])
+def test_starts_are_uniform_and_all_steps_together_are_as_long_as_step_times_epsilon(steps: int, step: float) -> None:
+    """One pixel at 1/2, lost above 1/2 + 0.7 epsilon: a start u is lost if u + step > 0.7."""
+    model, images = nn.Linear(1, 2), torch.full((4000, 1), 0.5)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-1.0], [1.0]]))
+        model.bias.copy_(torch.tensor([1.0, -1.0]) * (0.5 + 0.7 * 0.1))
+    found = pgd_accuracy(model, images, torch.zeros(4000, dtype=torch.int64), 0.1, steps=steps, step=step)
+    assert found == pytest.approx((1 + 0.7 - step) / 2, abs=0.04)
+
+
 def test_attacks_leave_modes_and_statistics_alone() -> None:
     model, (images, labels) = small_cnn().train(), data()
     before = copy.deepcopy(model.state_dict())

@@ -224,3 +224,32 @@ def test_a_resume_file_of_other_settings_data_or_model_is_refused(tmp_path: Path
     with pytest.raises(FileFormatError, match="of another model") as caught:
         train(model(hidden=9), *data(), SETTINGS, resume_path=path, data_fingerprint="toy")
     assert "\n" not in str(caught.value)
+
+
+STILL = dataclasses.replace(
+    SETTINGS, lr=1e-30, weight_decay=0.0, gradalign=0.0, augment="none", milestones=()
+)  # too slow to change any weight
+
+
+def test_the_earliest_epoch_of_highest_robust_accuracy_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    validated = iter([(0.6, 0.3), (0.7, 0.5), (0.8, 0.5), (0.9, 0.4)])  # clean, robust
+    monkeypatch.setattr("abcrown_graft.training.loop._validate", lambda _: next(validated))
+    assert train(model(), *data(), SETTINGS).best_epoch == 2
+
+
+def test_the_recorded_loss_is_the_mean_over_images() -> None:
+    images, labels = data(20 + 20)  # batches of 16 and 4
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+    with torch.no_grad():
+        linear[1].weight.mul_(10)
+        expected = nn.functional.cross_entropy(linear(images[:20]), labels[:20]).item()
+        right = (linear(images[:20]).argmax(1) == labels[:20]).double().mean().item()
+    record = train(linear, images, labels, dataclasses.replace(STILL, epsilon=0.0)).history[-1]
+    assert record.loss == pytest.approx(expected, rel=1e-5)
+    assert record.train_accuracy == pytest.approx(right)
+
+
+def test_every_epoch_draws_noise_of_its_own() -> None:
+    images, labels = torch.full((40, 36), 0.5), torch.zeros(40, dtype=torch.int64)  # all equal: order cannot matter
+    losses = [record.loss for record in train(nn.Linear(36, 2), images, labels, STILL).history]
+    assert len(set(losses)) == len(losses)

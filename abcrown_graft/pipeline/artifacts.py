@@ -1,0 +1,53 @@
+"""Which file each stage writes: the path that the configuration names, or a default in `pipeline.output`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from abcrown_graft.config.config import Config
+from abcrown_graft.errors import FileFormatError
+from abcrown_graft.files import write_atomically
+
+DEFAULTS = {
+    "train.checkpoint": "train.safetensors",
+    "instability.dump": "instability.safetensors",
+    "significance.path": "significance.safetensors",
+    "mask.path": "mask.safetensors",
+    "tune.checkpoint": "tune.safetensors",
+    "report.path": "report.md",
+}
+
+
+def output_folder(config: Config) -> Path:
+    """`pipeline.output`."""
+    folder = config.path("pipeline.output", must_exist=False)
+    return folder if folder is not None else Path("runs")
+
+
+def artifact(config: Config, key: str) -> Path:
+    """The file of a stage, to be written or read."""
+    named = config.path(key, must_exist=False)
+    return named if named is not None else output_folder(config) / DEFAULTS[key]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a small JSON file, atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        FileFormatError: the file is missing or holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: not a readable JSON file ({error})") from None
+    if not isinstance(content, dict):
+        raise FileFormatError(f"{path}: not a JSON object")
+    return content

@@ -1,0 +1,174 @@
+"""The stages that learn: `train` from scratch, and `tune` of a grafted network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import nn
+
+from abcrown_graft import __version__
+from abcrown_graft.config.config import Config
+from abcrown_graft.data import ImageData
+from abcrown_graft.errors import ConfigError, ModelError
+from abcrown_graft.files import append_record, write_atomically
+from abcrown_graft.graft.surgery import graft
+from abcrown_graft.models.build import build_model
+from abcrown_graft.models.checkpoint import save_checkpoint
+from abcrown_graft.models.load import LoadedModel, prepare, read_mask
+from abcrown_graft.pipeline import inputs
+from abcrown_graft.pipeline.artifacts import artifact
+from abcrown_graft.pipeline.baseline import baseline_config
+from abcrown_graft.pipeline.reporter import Reporter
+from abcrown_graft.training.loop import EpochRecord, TrainResult
+from abcrown_graft.training.settings import TrainSettings, TuneSettings
+from abcrown_graft.training.train import train
+from abcrown_graft.training.tune import tune
+
+
+def train_stage(config: Config, reporter: Reporter) -> Path:
+    """Trains `model.name` from random weights; writes `train.checkpoint` and returns its path."""
+    settings = train_settings(config)
+    device, data = inputs.device(config), training_data(config)
+    torch.manual_seed(settings.seed)
+    name = inputs.require(config, "model.name", "name a model definition, e.g. digits_cnn")
+    core, shape = build_model(name, inputs.folders(config))
+    if shape is None:
+        raise ModelError(f"model.name: {name}: does not say its input shape; use a registered definition")
+    model = prepare(core, shape, config["data.mean"], config["data.std"])
+    inputs.check_fit(data, model, config)
+    path = artifact(config, "train.checkpoint")
+    result = _learn(train, config, reporter, model, data, settings, path, device)
+    _save(config, path, core, data, result, {"stage": "train"})
+    return path
+
+
+def tune_stage(config: Config, reporter: Reporter) -> Path:
+    """Grafts the plain network by `mask.path` and tunes it; writes `tune.checkpoint` and returns its path."""
+    settings = tune_settings(config)
+    device, data = inputs.device(config), training_data(config)
+    plain = inputs.configured_model(baseline_config(config))
+    inputs.check_fit(data, plain, config)
+    mask = read_mask(artifact(config, "mask.path"), plain.identity)
+    if not mask.same_weights(plain.identity):
+        reporter.say("note: the mask was made for other weights of this architecture")
+    core = graft(plain.core, mask.masks, config["tune.slope"], config["tune.intercept"])
+    model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
+    path = artifact(config, "tune.checkpoint")
+    result = _learn(tune, config, reporter, model, data, settings, path, device)
+    about = {"stage": "tune", "plain": plain.identity.to_header(), "mask": dict(mask.provenance), "grafted": mask.count}
+    _save(config, path, core, data, result, about)
+    return path
+
+
+def train_settings(config: Config) -> TrainSettings:
+    """The section `train`; milestones past the last epoch have no effect, as in torch."""
+    epochs = config["train.epochs"]
+    return TrainSettings(
+        **_common(config, "train"),
+        attack_step=config["train.attack_step"],
+        milestones=tuple(mark for mark in config["train.milestones"] if mark < epochs),
+        lr_factor=config["train.lr_factor"],
+    )
+
+
+def tune_settings(config: Config) -> TuneSettings:
+    """The section `tune`; the attack, augmentation and validation images are those of `train`."""
+    return TuneSettings(
+        **_common(config, "tune"),
+        attack_step=config["train.attack_step"],
+        slope_lr=config["tune.slope_lr"],
+        freeze_weights=config["tune.freeze_weights"],
+    )
+
+
+def _common(config: Config, section: str) -> dict[str, Any]:
+    own = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign")
+    return {
+        **{name: config[f"{section}.{name}"] for name in own},
+        "epsilon": inputs.epsilon(config),
+        "augment": config["train.augment"],
+        "validation": config["train.validation"],
+        "seed": config["general.seed"],
+    }
+
+
+def training_data(config: Config) -> ImageData:
+    """The training split, its first `train.limit` images."""
+    data = inputs.images(config, "train")
+    limit = config["train.limit"]
+    if limit is not None and limit > len(data):
+        raise ConfigError(f"{config.origin('train.limit')}: train.limit: {limit}, the split has {len(data)} images")
+    return data if limit is None else data.select(range(limit))
+
+
+def _learn(
+    learner: Callable[..., TrainResult],
+    config: Config,
+    reporter: Reporter,
+    model: LoadedModel,
+    data: ImageData,
+    settings: TrainSettings | TuneSettings,
+    path: Path,
+    device: str,
+) -> TrainResult:
+    """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
+    log, resume = path.with_suffix(".log.jsonl"), path.with_suffix(".resume")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not resume.exists():
+        write_atomically(log, b"")
+    write_atomically(path.with_suffix(".yaml"), config.to_yaml().encode())
+    with reporter.bar(settings.section, settings.epochs) as bar:
+
+        def on_epoch(record: EpochRecord) -> None:
+            append_record(log, vars(record))
+            bar.advance()
+            bar.print(_epoch_line(settings, record))
+
+        module: nn.Module = model.module.to(device)
+        result = learner(
+            module,
+            data.images,
+            data.labels,
+            settings,
+            resume_path=resume,
+            on_epoch=on_epoch,
+            data_fingerprint=data.fingerprint,
+        )
+    module.cpu().eval()
+    return result
+
+
+def _epoch_line(settings: TrainSettings | TuneSettings, record: EpochRecord) -> str:
+    return (
+        f"{settings.section} epoch {record.epoch}/{settings.epochs}: loss {record.loss:.4f}, "
+        f"validation clean {100 * record.validation_accuracy:.2f}%, "
+        f"one-step robust {100 * record.validation_robust_accuracy:.2f}%, "
+        f"lr {record.lr:.2g}, {record.seconds:.1f} s"
+    )
+
+
+def _save(
+    config: Config, path: Path, core: nn.Module, data: ImageData, result: TrainResult, about: Mapping[str, Any]
+) -> None:
+    """Writes the checkpoint with its provenance; only then is the resume file not needed any more."""
+    header = {
+        **about,
+        "model_name": config["model.name"],
+        "config": config.to_yaml(only_changed=True),
+        "seed": config["general.seed"],
+        "data": {"dataset": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
+        "best_epoch": result.best_epoch,
+        "versions": {
+            "abcrown_graft": __version__,
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+        },
+    }
+    save_checkpoint(path, core, header)
+    path.with_suffix(".resume").unlink(missing_ok=True)
