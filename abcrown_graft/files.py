@@ -77,7 +77,7 @@ def save_tensors(
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    full = {"kind": kind, "format": 1, "version": __version__, **header}
+    full = {**header, "kind": kind, "format": 1, "version": __version__}
     write_atomically(path, save(plain, metadata={HEADER: json.dumps(full)}))
 
 

@@ -1,9 +1,8 @@
 """Projected gradient descent against linear margins, with restarts that share out the targets.
 
 Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks". The first
-start goes for the smallest margin; the others take the targets in turn, the likeliest first, so
-every target is tried when there are at least as many starts as targets (there always are: restarts
-are raised to the number of targets).
+start goes for the smallest margin; the others take the targets in turn, the likeliest first. Every
+target is tried: if `restarts` is too small for that, there is one more start than there are targets.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class PGDSettings:
 
     Attributes:
         steps: gradient steps per start.
-        restarts: random starts per image.
+        restarts: random starts per image; raised to the number of targets plus one.
         alpha: length of a step; None ("auto") is a quarter of the box's half-width.
         lr_decay: factor on the step size after each step.
         batch_size: largest number of points in one forward pass.
@@ -72,7 +71,7 @@ def pgd_attack(network: Network, box: Box, rows: Tensor, settings: PGDSettings, 
     first = best.points.clone()
     best.update(torch.arange(len(box), device=first.device), first)
     _round(network, box, rows, settings, best, _starts(box, seeds, 1), target_rank=None)
-    starts = max(settings.restarts, rows.shape[1]) - 1
+    starts = max(settings.restarts - 1, rows.shape[1])
     ranking = best.ranking
     for begin in range(0, starts, STARTS_PER_ROUND):
         chunk = range(begin, min(begin + STARTS_PER_ROUND, starts))

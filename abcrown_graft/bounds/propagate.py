@@ -7,7 +7,7 @@ ungrafted ones. A grafted neuron is linear, so its own bounds are never needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +18,12 @@ from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval
 from abcrown_graft.bounds.relaxation import Relaxation, relax
 from abcrown_graft.bounds.rounding import Magnitudes
+from abcrown_graft.bounds.windows import bound_neurons, is_windowed, largest_window
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 
 METHODS = ("interval", "crown")
-CHUNK_ELEMENTS = 2**25  # numbers in one coefficient tensor: 128 MB in float32
+CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,22 +123,48 @@ def _tightened(
     magnitudes: Magnitudes | None,
 ) -> Box:
     """`z` with CROWN bounds intersected where a neuron is unstable and not grafted."""
-    if _is_exact(network, node.inputs[0]):
+    name = node.inputs[0]
+    if _is_exact(network, name):
         return z
     wanted = (z.unstable() & ~network.grafted_mask(node.name).to(z.lower.device)).flatten(1)
-    count = int(wanted.sum(1).max()) if len(z) else 0
     lower, upper = z.lower.flatten(1).clone(), z.upper.flatten(1).clone()
-    error = magnitudes.error(node.inputs[0]).flatten(1) if magnitudes is not None else None
-    # The wanted neurons come first; images with fewer of them bound some others too, for nothing.
-    neurons = torch.argsort(wanted, dim=1, descending=True, stable=True)[:, :count]
-    for part in neurons.split(_rows_per_chunk(network, node, len(z)), dim=1):
-        found_lower, found_upper = _crown_rows(network, node.inputs[0], part, relaxations, box)
-        if error is not None:
-            found_lower = found_lower - error.gather(1, part)
-            found_upper = found_upper + error.gather(1, part)
-        lower.scatter_(1, part, torch.maximum(lower.gather(1, part), found_lower))
-        upper.scatter_(1, part, torch.minimum(upper.gather(1, part), found_upper))
+    error = magnitudes.error(name).flatten(1) if magnitudes is not None else torch.zeros_like(lower)
+    tighten = _tighten_windows if is_windowed(network, name) else _tighten_dense
+    for image, neuron, found in tighten(network, name, wanted, relaxations, box):
+        lower[image, neuron] = torch.maximum(lower[image, neuron], found.lower - error[image, neuron])
+        upper[image, neuron] = torch.minimum(upper[image, neuron], found.upper + error[image, neuron])
     return Box(lower.view_as(z.lower), upper.view_as(z.upper))
+
+
+Found = Iterator[tuple[Tensor, Tensor, Box]]
+
+
+def _tighten_windows(
+    network: Network, name: str, wanted: Tensor, relaxations: Mapping[str, Relaxation], box: Box
+) -> Found:
+    """CROWN bounds of the wanted neurons `(batch, neurons)`, a chunk of (image, neuron) pairs at a time."""
+    images, neurons = wanted.nonzero(as_tuple=True)
+    size = max(1, CHUNK_ELEMENTS[wanted.device.type] // (4 * largest_window(network, name)))
+    for image, neuron in zip(images.split(size), neurons.split(size), strict=True):
+        yield image, neuron, Box(*bound_neurons(network, name, image, neuron, relaxations, box))
+
+
+def _tighten_dense(
+    network: Network, name: str, wanted: Tensor, relaxations: Mapping[str, Relaxation], box: Box
+) -> Found:
+    """As `_tighten_windows`, with rows over whole layers.
+
+    Images that want fewer neurons than others bound some for nothing. These bounds are dropped: what is
+    known of an image must not depend on the rest of its batch.
+    """
+    count = int(wanted.sum(1).max()) if len(wanted) else 0
+    if not count:
+        return
+    neurons = torch.argsort(wanted, dim=1, descending=True, stable=True)[:, :count]
+    image = torch.arange(len(wanted), device=wanted.device).unsqueeze(1)
+    for part in neurons.split(_rows_per_chunk(network, name, wanted), dim=1):
+        found, asked = Box(*_crown_rows(network, name, part, relaxations, box)), wanted.gather(1, part)
+        yield image.expand_as(part)[asked], part[asked], found[asked]
 
 
 def _is_exact(network: Network, name: str) -> bool:
@@ -155,12 +182,12 @@ def _mixing_layers(network: Network, node: Node) -> float:
     return mixing + max(_mixing_layers(network, network.by_name[name]) for name in node.inputs)
 
 
-def _rows_per_chunk(network: Network, node: Node, batch: int) -> int:
+def _rows_per_chunk(network: Network, name: str, wanted: Tensor) -> int:
     """How many neurons per image go into one backward pass, so that memory stays bounded."""
     names = [n.name for n in network.nodes]
-    before = network.nodes[: names.index(node.name)]
+    before = network.nodes[: names.index(name) + 1]
     largest = max(torch.Size(n.shape).numel() for n in before)
-    return max(1, CHUNK_ELEMENTS // (2 * largest * batch))
+    return max(1, CHUNK_ELEMENTS[wanted.device.type] // (2 * largest * len(wanted)))
 
 
 def _crown_rows(

@@ -64,11 +64,13 @@ def _hinge(z: Box, slope: float) -> Relaxation:
     """`max(z, slope * z)`: the chord above, the line of the wider side below.
 
     Zhang et al. 2018 (CROWN), Table 2, with the adaptive lower slope; the chord runs through
-    (l, slope * l) and (u, u).
+    (l, slope * l) and (u, u). Halved ends keep u - l finite for all finite ends; where u - l is
+    below the normal numbers the chord gives way to the steeper line through (l, slope * l).
     """
     unstable = z.unstable()
     lower, upper = z.lower.clamp(max=0), z.upper.clamp(min=0)
-    chord = (upper - slope * lower) / (upper - lower).clamp(min=torch.finfo(lower.dtype).tiny)
+    width = upper / 2 - lower / 2
+    chord = torch.where(width < torch.finfo(width.dtype).tiny, 1.0, (upper / 2 - slope * (lower / 2)) / width)
     stable_slope = torch.where(z.lower >= 0, torch.ones_like(lower), torch.full_like(lower, slope))
     wider = torch.where(upper > -lower, torch.ones_like(lower), torch.full_like(lower, slope))
     zero = torch.zeros_like(lower)

@@ -9,9 +9,11 @@ propagated forward through the absolute values of weights, slopes and constants.
 is cheap, holds for every row at once, and is done here.
 
 N counts, for every operator on a path, the longest inner product that the forward or the backward
-direction forms, with a few to spare for slopes, intercepts and accumulation; the result is doubled
-to cover the second-order terms and the magnitudes' own rounding. This holds for convolution
-algorithms that form plain inner products, as float64 ones do; not for Winograd or FFT ones.
+direction forms, with a few to spare for slopes and intercepts; and for the whole pass one more for
+each operator and each of its inputs, where coefficients and constants accumulate. The result is
+doubled to cover the second-order terms and the magnitudes' own rounding. This holds for convolution
+algorithms that form plain inner products, as float64 ones do; not for Winograd or FFT ones. Underflow
+is covered only to the smallest normal number at the end of each pass.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Magnitudes:
         self.total = {network.input.name: torch.maximum(box.lower.abs(), box.upper.abs())}
         self.roundings = {network.input.name: size + SPARE}
         self.local = {network.input.name: torch.zeros_like(box.lower)}
+        self.accumulations = 0
         self.shapes = {node.name: node.shape for node in network.nodes}
         self.range = dict(self.total)
 
@@ -52,6 +55,7 @@ class Magnitudes:
             slope = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs())
             intercept = torch.maximum(lines.lower_intercept.abs(), lines.upper_intercept.abs())
             self.total[node.name] = slope * self.total[node.inputs[0]] + intercept
+        self.accumulations += 1 + len(node.inputs)
         own = longest_sum(node.operator, self.shapes[node.inputs[0]], node.shape) + SPARE
         self.roundings[node.name] = max(self.roundings[name] for name in node.inputs) + own
         self.local[node.name] = self._gamma(own) * absolute(node.operator, *(self.range[name] for name in node.inputs))
@@ -64,7 +68,8 @@ class Magnitudes:
 
     def error(self, name: str) -> Tensor:
         """How far a backward pass from each neuron of the node can be off, `(batch, *shape)`."""
-        return self._gamma(self.roundings[name]) * self.total[name] + torch.finfo(self.total[name].dtype).tiny
+        roundings = self.roundings[name] + self.accumulations
+        return self._gamma(roundings) * self.total[name] + torch.finfo(self.total[name].dtype).tiny
 
     def _gamma(self, roundings: int) -> float:
         relative = 2 * roundings * self.unit

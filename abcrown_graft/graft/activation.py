@@ -17,24 +17,47 @@ class GraftedReLU(nn.Module):
     Args:
         mask: boolean, of the neurons' shape (no batch); fixed.
         slope, intercept: initial values, numbers or tensors of that shape; learnable.
+        dtype: of slope and intercept; torch's default if None.
+
+    Raises:
+        MaskError: the mask is not boolean, or the initial values do not have its shape.
 
     Source: Chen et al., "Linearity Grafting", ICML 2022, eq. 3.
     """
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor, slope: float | Tensor = 0.4, intercept: float | Tensor = 0.0) -> None:
+    def __init__(
+        self,
+        mask: Tensor,
+        slope: float | Tensor = 0.4,
+        intercept: float | Tensor = 0.0,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         if mask.dtype != torch.bool:
             raise MaskError(f"a graft mask is boolean, not {mask.dtype}")
-        dtype = torch.get_default_dtype()
         self.register_buffer("mask", mask.clone())
-        self.slope = nn.Parameter(torch.as_tensor(slope, dtype=dtype).expand(mask.shape).clone())
-        self.intercept = nn.Parameter(torch.as_tensor(intercept, dtype=dtype).expand(mask.shape).clone())
+        self.slope = _parameter("slope", slope, mask, dtype)
+        self.intercept = _parameter("intercept", intercept, mask, dtype)
 
     def forward(self, z: Tensor) -> Tensor:
-        """`(batch, *neurons)` to the same shape."""
+        """`(batch, *neurons)` to the same shape.
+
+        Raises:
+            MaskError: the neurons have another shape than the mask.
+        """
+        if z.shape[1:] != self.mask.shape:
+            raise MaskError(f"a graft mask of shape {tuple(self.mask.shape)} on neurons of shape {tuple(z.shape[1:])}")
         return torch.where(self.mask, self.slope * z + self.intercept, z.relu())
 
     def extra_repr(self) -> str:
         return f"{int(self.mask.sum())} of {self.mask.numel()} neurons linear"
+
+
+def _parameter(what: str, value: float | Tensor, mask: Tensor, dtype: torch.dtype | None) -> nn.Parameter:
+    """A learnable tensor of the mask's shape and device."""
+    initial = torch.as_tensor(value, dtype=dtype or torch.get_default_dtype(), device=mask.device).detach()
+    if initial.dim() and initial.shape != mask.shape:
+        raise MaskError(f"the {what} of shape {tuple(initial.shape)} does not fit a mask of shape {tuple(mask.shape)}")
+    return nn.Parameter(initial.expand(mask.shape).clone())

@@ -29,10 +29,12 @@ def graft(
 
     Returns:
         A traced module. Its parameters keep their names; a site `s` has `s.mask`, `s.slope`,
-        `s.intercept`.
+        `s.intercept`, on the model's device and in its precision. Its first call raises `MaskError`
+        if a mask does not have the neurons' shape, which is known only then.
 
     Raises:
-        MaskError: the mask names a site that the model does not have.
+        MaskError: the mask names a site that the model does not have, is not boolean, or slope or
+            intercept lack a site of the mask or have another shape.
     """
     traced = symbolic_trace(copy.deepcopy(model))
     names = site_names(traced)
@@ -41,16 +43,28 @@ def graft(
         raise MaskError(
             f"the mask has no place in this model: it names site {unknown[0]!r}, the model has {list(names.values())}"
         )
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    reference = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    before = {node: _called_module(traced, node) for node in names}
     for node, site in names.items():
         if site in mask:
-            grafted = GraftedReLU(mask[site], _at(slope, site), _at(intercept, site)).to(device)
+            values = _at("slope", slope, site), _at("intercept", intercept, site)
+            grafted = GraftedReLU(mask[site].to(reference.device), *values, dtype=reference.dtype)
             _replace(traced, node, site, grafted)
+        elif node.op == "call_module" and site != node.target:
+            _replace(traced, node, site, before[node])  # a further call of a module that may be replaced itself
     return _cleaned(traced, model.training)
 
 
-def _at(values: SiteValues, site: str) -> float | Tensor:
-    return values[site] if isinstance(values, Mapping) else values
+def _at(what: str, values: SiteValues, site: str) -> float | Tensor:
+    if not isinstance(values, Mapping):
+        return values
+    if site not in values:
+        raise MaskError(f"the {what} has no values for site {site!r}, which the mask names; it has {list(values)}")
+    return values[site]
+
+
+def _called_module(traced: torch.fx.GraphModule, node: torch.fx.Node) -> nn.Module:
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else nn.ReLU()
 
 
 def prune(model: nn.Module, mask: Mapping[str, Tensor]) -> nn.Module:

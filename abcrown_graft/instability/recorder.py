@@ -57,9 +57,9 @@ class InstabilityRecorder:
             if not positions:
                 return
             # Bounds are computed for the open instances too, so that the next stage finds them there.
-            bounds = batch.bounds(sorted({*positions, *open_positions}), self.method)
-            where = sorted({*positions, *open_positions})
-            rows = [where.index(k) for k in positions]
+            bounded = sorted({*positions, *open_positions})
+            bounds = batch.bounds(bounded, self.method)
+            rows = [bounded.index(k) for k in positions]
             unstable = {site: bounds.unstable(site)[rows].cpu() for site in self.dump.model.sites}
         self._add([int(batch.indices[k]) for k in positions], unstable)
 

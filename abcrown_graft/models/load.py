@@ -17,6 +17,7 @@ from abcrown_graft.graft.surgery import graft, grafted_modules
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import apply_state_dict, fit_keys, load_state_dict
 from abcrown_graft.models.normalize import Normalize
+from abcrown_graft.models.weights import find_file
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
 from abcrown_graft.network.graph import Network
@@ -29,6 +30,8 @@ LEGACY_SUFFIXES = (".pt", ".pth")
 @dataclass(frozen=True)
 class ModelSource:
     """Where a model comes from; the names are those of the configuration.
+
+    Files under `model_defs/` are found from any directory, see `weights.find_file`.
 
     Attributes:
         name: `model.name`.
@@ -83,17 +86,20 @@ def load_model(source: ModelSource) -> LoadedModel:
 
     Raises:
         ModelError: the definition or checkpoint cannot be used, or a weight is not finite.
-        MaskError: the mask belongs to another model.
+        MaskError: the mask belongs to another model, or is not the one in the checkpoint.
+        FileFormatError: the checkpoint is damaged, or the mask's file is missing, damaged or of another kind.
+        ConfigError: mean or standard deviation do not fit the input.
     """
     core, defined = build_model(source.name, source.folders)
     shape = _input_shape(source, defined)
     weights = source.checkpoint or source.path
     if weights is not None:
-        core = load_weights(core, shape, weights, source.hint, "graft.checkpoint" if source.checkpoint else "model.path")
+        key = "graft.checkpoint" if source.checkpoint else "model.path"
+        core = load_weights(core, shape, find_file(weights), source.hint, key)
         if source.checkpoint is not None and not grafted_modules(core):
             raise ModelError(f"graft.checkpoint: {source.checkpoint}: not a grafted checkpoint; name it in model.path")
     if source.mask is not None:
-        core = _grafted_by(core, shape, source)
+        core = _grafted_by(core, shape, find_file(source.mask), source.slope, source.intercept)
     return prepare(core, shape, source.mean, source.std)
 
 
@@ -104,11 +110,12 @@ def prepare(
 
     Raises:
         ModelError: it does not take inputs of that shape, or holds a weight that is not finite.
+        ConfigError: there are neither one nor as many entries of mean or std as channels.
     """
     core.eval()
     plain = from_module(core, shape)
     _check_finite(plain)
-    normalize = Normalize(mean, std, shape[0] if len(shape) == 3 else None)
+    normalize = Normalize(mean, std, shape[0] if len(shape) == 3 else 1)
     network = with_normalization(plain, normalize.mean.flatten(), normalize.std.flatten())
     return LoadedModel(core, nn.Sequential(normalize, core).eval(), network, identify(plain), shape)
 
@@ -121,42 +128,61 @@ def identify(network: Network) -> ModelIdentity:
 def load_weights(
     core: nn.Module, shape: tuple[int, ...], path: Path, hint: str | None = None, key: str = "model.path"
 ) -> nn.Module:
-    """`core` with the weights of a checkpoint; a grafted copy of it if the checkpoint is grafted."""
+    """`core` with the weights of a checkpoint; a grafted copy of it if the checkpoint is grafted.
+
+    Args:
+        core: as `build_model` makes it, without grafts; changed in place by a plain checkpoint.
+        shape: of one input.
+        path: any file that `checkpoint.load_state_dict` reads, plain or grafted (also by the published code).
+        hint: how to make the file, for the message if it is missing.
+        key: the configuration key that named the file, for messages.
+
+    Raises:
+        ModelError: the file is missing or does not fit the model.
+        MaskError: a mask in the file does not fit the model.
+        FileFormatError: the file is damaged.
+    """
     state, _ = load_state_dict(path, key=key, hint=hint)
+    state = fit_keys(state, core)
     sites = from_module(core, shape).sites
     if is_grafted_state(state):
         state = convert_grafted_state(state, list(sites), core.state_dict())
-    masks = {k.removesuffix(".mask"): v for k, v in state.items() if k.removesuffix(".mask") in sites and k.endswith(".mask")}
+    masks = {site: state[f"{site}.mask"] for site in sites if f"{site}.mask" in state}
     if masks:
         core = _grafted_like(core, sites, masks, path)
-    else:
-        state = fit_keys(state, core)
     apply_state_dict(core, state, path)
     return core
 
 
-def _grafted_like(core: nn.Module, sites: Mapping[str, tuple[int, ...]], masks: dict[str, Tensor], path: Path) -> nn.Module:
+def _grafted_like(
+    core: nn.Module, sites: Mapping[str, tuple[int, ...]], masks: Mapping[str, Tensor], path: Path
+) -> nn.Module:
+    """A copy of `core` with the masks of a checkpoint."""
     for site, mask in masks.items():
         if tuple(mask.shape) != sites[site]:
             raise MaskError(f"{path}: the mask of site {site!r} is {tuple(mask.shape)}, the model's is {sites[site]}")
     return graft(core, {site: as_boolean(mask, f"{path}: {site}.mask") for site, mask in masks.items()})
 
 
-def _grafted_by(core: nn.Module, shape: tuple[int, ...], source: ModelSource) -> nn.Module:
-    """`core` grafted by the mask of `source`; a core that is grafted already must have that mask."""
-    assert source.mask is not None
-    mask = read_mask(source.mask, identify(from_module(core, shape)))
-    present = grafted_modules(core)
-    if not present:
-        return graft(core, mask.masks, source.slope, source.intercept)
-    for site, module in present.items():
-        if not torch.equal(module.mask.cpu(), mask.masks[site]):
-            raise MaskError(f"graft.mask: {source.mask}: differs from the mask in the checkpoint at site {site!r}")
+def _grafted_by(core: nn.Module, shape: tuple[int, ...], path: Path, slope: float, intercept: float) -> nn.Module:
+    """`core` grafted by the mask in a file; a core that is grafted already must have that mask."""
+    network = from_module(core, shape)
+    masks = read_mask(path, identify(network)).masks
+    if not grafted_modules(core):
+        return graft(core, masks, slope, intercept)
+    for site, mask in masks.items():
+        if not torch.equal(network.grafted_mask(site).cpu(), mask):
+            raise MaskError(f"graft.mask: {path}: differs from the mask in the checkpoint at site {site!r}")
     return core
 
 
 def read_mask(path: Path, model: ModelIdentity) -> GraftMask:
-    """The mask in a file, this package's or the published list of tensors, checked against a model."""
+    """The mask in a file, this package's or the published list of tensors, checked against a model.
+
+    Raises:
+        MaskError: it is the mask of another model.
+        FileFormatError: the file is missing, damaged or of another kind.
+    """
     if path.suffix in LEGACY_SUFFIXES:
         return legacy_mask(path, model)
     mask = GraftMask.load(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,8 +61,15 @@ class Network:
     @cached_property
     def device(self) -> torch.device:
         """Where the constants are."""
-        constants = (t for node in self.nodes for t in vars(node.operator).values() if isinstance(t, Tensor))
-        return next((t.device for t in constants), torch.device("cpu"))
+        return next((t.device for t in self._constants()), torch.device("cpu"))
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """Precision of the constants."""
+        return next((t.dtype for t in self._constants() if t.is_floating_point()), torch.get_default_dtype())
+
+    def _constants(self) -> Iterator[Tensor]:
+        return (t for node in self.nodes for t in vars(node.operator).values() if isinstance(t, Tensor))
 
     @cached_property
     def activations(self) -> tuple[Node, ...]:

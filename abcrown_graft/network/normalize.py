@@ -17,13 +17,16 @@ def with_normalization(network: Network, mean: Tensor, std: Tensor) -> Network:
 
     Args:
         mean, std: per channel or one number, `(channels,)` or `(1,)`.
+
+    The quotients are formed in float64 and rounded once to the network's precision.
     """
     if not mean.any() and bool((std == 1).all()):
         return network
     channels = (-1,) + (1,) * (len(network.input.shape) - 1)
     scale = 1 / std.double()
     shift = -mean.double() * scale
-    operator = op.Scale(scale.float().view(channels), shift.float().view(channels))
+    scale, shift = (t.to(network.device, network.dtype).view(channels) for t in (scale, shift))
+    operator = op.Scale(scale, shift)
     node = Node(NORMALIZE, operator, (network.input.name,), network.input.shape)
     renamed = (
         dataclasses.replace(n, inputs=tuple(NORMALIZE if name == network.input.name else name for name in n.inputs))

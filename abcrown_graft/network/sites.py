@@ -55,7 +55,7 @@ def site_names(traced: fx.GraphModule) -> dict[fx.Node, str]:
     for node in relus:
         if node.op == "call_module":
             own.setdefault(str(node.target), node)
-    taken = {name for name, _ in traced.named_modules()} | {name for name, _ in traced.named_parameters()}
+    taken = {name for name, _ in (*traced.named_modules(), *traced.named_parameters(), *traced.named_buffers())}
     names = {}
     for node in relus:
         if own.get(str(node.target)) is node:

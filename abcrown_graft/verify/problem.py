@@ -136,8 +136,9 @@ class Batch:
         try:
             yield positions
         finally:
+            spent = time.perf_counter() - start
             for k in positions:
-                self.seconds[k] += (time.perf_counter() - start) / len(positions)
+                self.seconds[k] += spent / len(positions)
 
     def results(self) -> list[InstanceResult]:
         """One per instance, in order; all must be decided."""

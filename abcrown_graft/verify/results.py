@@ -26,7 +26,7 @@ class ResultsFile:
 
     Attributes:
         path: the file.
-        done: results of an earlier, interrupted part of this run, by index.
+        done: results of an earlier, interrupted part of this run, by index; of two with one index the first.
         kept: where the file that was in the way has gone, or None.
     """
 
@@ -47,7 +47,8 @@ class ResultsFile:
         if self.path.exists():
             found, results, complete = read_results(self.path)
             if found["run"] == header["run"] and not complete:
-                self.done = {result.index: result for result in results}
+                for result in results:
+                    self.done.setdefault(result.index, result)
                 self._drop_partial_line()
                 return
             self.kept = keep_aside(self.path)

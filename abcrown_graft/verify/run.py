@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from abcrown_graft.verify.verdict import InstanceResult, Verdict
 log = logging.getLogger(__name__)
 
 OnCounterexample = Callable[[int, Tensor], None]
+
+# torch raises a plain RuntimeError where the CPU's allocator or cuBLAS finds no memory.
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def verify_images(
@@ -42,51 +46,67 @@ def verify_images(
     """
     device = subject.network.device
     for begin in range(0, len(images), settings.batch_size):
-        part = slice(begin, begin + settings.batch_size)
-        batch = images[part].to(device), labels[part].to(device), list(indices[part])
-        yield from _run(subject, *batch, settings, recorder, on_counterexample)
+        at = slice(begin, begin + settings.batch_size)
+        chosen = list(indices[at])
+        part = _Part(images[at].to(device), labels[at].to(device), chosen, [0.0] * len(chosen))
+        yield from _run(subject, part, settings, recorder, on_counterexample)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Images that go through the cascade together; `spent` are the seconds of attempts that failed."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Sequence[int]
+    spent: Sequence[float]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, at: slice) -> _Part:
+        return _Part(self.images[at], self.labels[at], self.indices[at], self.spent[at])
 
 
 def _run(
     subject: Subject,
-    images: Tensor,
-    labels: Tensor,
-    indices: Sequence[int],
+    part: _Part,
     settings: VerifySettings,
     recorder: Recorder | None,
     on_counterexample: OnCounterexample | None,
 ) -> Iterator[InstanceResult]:
-    batch = Batch(subject, settings, images, labels, indices)
+    batch = Batch(subject, settings, part.images, part.labels, part.indices)
+    batch.seconds = list(part.spent)
     try:
         for stage in cascade(settings, recorder):
             stage(batch)
     except Exception as error:
         out_of_memory = is_out_of_memory(error)
-        if len(images) == 1:
-            log.debug("instance %d failed", indices[0], exc_info=True)
+        if len(part) == 1:
+            log.debug("instance %d failed", part.indices[0], exc_info=True)
             verdict = Verdict.OUT_OF_MEMORY if out_of_memory else Verdict.ERROR
             yield _failed(batch, verdict, error)
             return
-        step = (len(images) + 1) // 2 if out_of_memory else 1
+        step = (len(part) + 1) // 2 if out_of_memory else 1
     else:
         if on_counterexample is not None:
             for k, point in sorted(batch.counterexamples.items()):
-                on_counterexample(int(indices[k]), point)
+                on_counterexample(int(part.indices[k]), point)
         yield from batch.results()
         return
+    part = replace(part, spent=batch.seconds)
     del batch
-    if images.is_cuda:
+    if part.images.is_cuda:
         torch.cuda.empty_cache()
-    for begin in range(0, len(images), step):
-        part = slice(begin, begin + step)
-        yield from _run(subject, images[part], labels[part], indices[part], settings, recorder, on_counterexample)
+    for begin in range(0, len(part), step):
+        yield from _run(subject, part[begin : begin + step], settings, recorder, on_counterexample)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the GPU or the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
 
 
 def _failed(batch: Batch, verdict: Verdict, error: Exception) -> InstanceResult:

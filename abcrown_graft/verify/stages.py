@@ -63,9 +63,13 @@ def attack(batch: Batch) -> None:
 
 
 def _inside(batch: Batch, positions: list[int], points: Tensor) -> Tensor:
-    """The points in the model's precision, clipped into the float64 box after rounding."""
+    """The points in the model's precision and in the float64 box: clipped, then rounded towards its inside.
+
+    The box holds the image, which is in the model's precision, so the neighbour of a number that was
+    rounded out of the box is inside.
+    """
     box = batch.exact_box(positions)
-    rounded = points.to(batch.images.dtype)
+    rounded = box.clamp(points.double()).to(batch.images.dtype)
     low = torch.where(rounded.double() < box.lower, torch.nextafter(rounded, torch.full_like(rounded, 2.0)), rounded)
     return torch.where(low.double() > box.upper, torch.nextafter(low, torch.full_like(low, -1.0)), low)
 
@@ -87,17 +91,15 @@ def incomplete(batch: Batch) -> None:
 
 def _prove(batch: Batch, positions: list[int], method: str) -> None:
     rows = batch.rows[torch.tensor(positions)]
-    lower = margin_lower_bounds(batch.bounds(positions, method), rows, method).amin(1)
-    for row, k in enumerate(positions):
-        if math.isfinite(lower[row]):
-            batch.lower_bound[k] = max(batch.lower_bound.get(k, -math.inf), float(lower[row]))
-    promising = [k for row, k in enumerate(positions) if lower[row] > 0]
-    if not promising:
-        return
-    proved = confirmed_margins(batch, promising, method)
-    for row, k in enumerate(promising):
-        if math.isfinite(proved[row]) and proved[row] > 0:
-            batch.lower_bound[k] = float(proved[row])
+    found = margin_lower_bounds(batch.bounds(positions, method), rows, method).amin(1).tolist()
+    promising = [k for k, lower in zip(positions, found, strict=True) if lower > 0]
+    proved = confirmed_margins(batch, promising, method).tolist() if promising else []
+    # A positive bound in search precision is replaced by what float64 makes of it.
+    for k, lower in {**dict(zip(positions, found, strict=True)), **dict(zip(promising, proved, strict=True))}.items():
+        if not math.isfinite(lower):
+            continue
+        batch.lower_bound[k] = max(batch.lower_bound.get(k, -math.inf), lower)
+        if k in promising and lower > 0:
             batch.decide(k, Verdict.VERIFIED, "safe-incomplete")
 
 

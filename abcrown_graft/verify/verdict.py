@@ -32,7 +32,8 @@ class InstanceResult:
         verdict: see `Verdict`.
         status: α,β-CROWN's word for it: `safe-incomplete`, `unsafe-pgd`, `unknown`, ...
         seconds: this instance's share of the time its batch took.
-        lower_bound: smallest proved margin over all other classes, None where none was computed.
+        lower_bound: of the smallest margin over all other classes, None where none was computed. It holds in
+            real arithmetic if the instance is verified, else up to rounding in the precision of the search.
         margin: smallest margin found by clean prediction and attack.
         reason: what went wrong, for `error` and `out-of-memory`.
     """
@@ -56,6 +57,10 @@ class InstanceResult:
         """From `to_record`.
 
         Raises:
-            ValueError, TypeError: the record is not one of ours.
+            KeyError, ValueError, TypeError: the record is not one of ours.
         """
+        if any(type(record[name]) is not int for name in ("index", "label", "predicted")):
+            raise ValueError("index, label and predicted must be whole numbers")
+        if type(record["seconds"]) not in (int, float):
+            raise ValueError("seconds must be a number")
         return cls(**{**record, "verdict": Verdict(record["verdict"])})
