@@ -144,6 +144,8 @@ def _tighten_windows(
 ) -> Found:
     """CROWN bounds of the wanted neurons `(batch, neurons)`, a chunk of (image, neuron) pairs at a time."""
     images, neurons = wanted.nonzero(as_tuple=True)
+    if not len(images):
+        return
     size = max(1, CHUNK_ELEMENTS[wanted.device.type] // (4 * largest_window(network, name)))
     for image, neuron in zip(images.split(size), neurons.split(size), strict=True):
         yield image, neuron, Box(*bound_neurons(network, name, image, neuron, relaxations, box))

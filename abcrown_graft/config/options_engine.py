@@ -14,7 +14,7 @@ from abcrown_graft.config.kinds import (
     STEP,
     TEXT,
 )
-from abcrown_graft.config.option import Option
+from abcrown_graft.config.option import ABCROWN, Option
 
 ENGINE_OPTIONS: tuple[Option, ...] = (
     Option(
@@ -32,6 +32,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         None,
         "Folder of an α,β-CROWN checkout, where it is not installed as a package.",
         "--abcrown_path",
+        engines=ABCROWN,
     ),
     Option("general.progress", BOOLEAN, True, "Draw a progress bar; the flag switches it off.", "--no_progress"),
     Option(
@@ -186,8 +187,9 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "solver.crown.batch_size",
         INTEGER,
         1000000000,
-        "Neurons bounded at once in one backward pass; fewer need less memory.",
+        "Neurons bounded at once in one backward pass; the native engine chooses it itself.",
         "--crown_batch_size",
+        engines=ABCROWN,
         low=1,
     ),
     Option("bab.timeout", FLOAT, 360.0, "Seconds for one instance.", "--timeout", low=0),

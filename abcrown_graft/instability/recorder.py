@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from abcrown_graft.errors import ConfigError, SettingsDifferError
+from abcrown_graft.bounds.propagate import METHODS
+from abcrown_graft.errors import ConfigError, SettingsDifferError, UnsupportedError
 from abcrown_graft.graft.identity import ModelIdentity, explain_difference
 from abcrown_graft.instability.dump import InstabilityDump, add, empty, load
 from abcrown_graft.verify.problem import Batch
@@ -39,11 +40,16 @@ class InstabilityRecorder:
 
         Raises:
             ConfigError: an unknown population.
+            UnsupportedError: a method that `bound_network` does not have.
             SettingsDifferError: the file at `path` is of another model or was made with other settings.
             FileFormatError: the file at `path` is no dump, or a damaged one.
         """
         if population not in POPULATIONS:
             raise ConfigError(f"instability.population: unknown population {population!r}; known: {POPULATIONS}")
+        if method not in METHODS:
+            raise UnsupportedError(
+                f"instability.method: {method!r} is not implemented by the native engine; known: {', '.join(METHODS)}"
+            )
         self.path, self.method, self.population = path, method, population
         self.after_bounds = population == "bab"
         fresh = empty(model, grafted, {**settings, "method": method, "population": population})

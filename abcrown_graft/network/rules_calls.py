@@ -97,7 +97,7 @@ def _add(call: Call) -> op.Operator:
     return op.Scale(call.args[x].new_ones(()), call.constant(other, call.args[x]))
 
 
-@_rule(torch.sub, python.sub)
+@_rule(torch.sub, python.sub, "sub")
 def _sub(call: Call) -> op.Operator:
     first, second = call.operands()
     if first and second:
@@ -107,7 +107,7 @@ def _sub(call: Call) -> op.Operator:
     return op.Scale(-call.args[1].new_ones(()), call.constant(0, call.args[1]))
 
 
-@_rule(torch.mul, python.mul)
+@_rule(torch.mul, python.mul, "mul")
 def _mul(call: Call) -> op.Operator:
     first, second = call.operands()
     if first and second:
@@ -116,7 +116,7 @@ def _mul(call: Call) -> op.Operator:
     return op.Scale(call.constant(other, call.args[x]), call.args[x].new_zeros(()))
 
 
-@_rule(torch.div, python.truediv)
+@_rule(torch.div, python.truediv, "div")
 def _div(call: Call) -> op.Operator:
     first, second = call.operands()
     if second or not first:

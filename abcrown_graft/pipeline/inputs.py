@@ -169,7 +169,7 @@ def attack_settings(config: Config) -> PGDSettings | None:
         steps=config["attack.pgd_steps"],
         restarts=config["attack.pgd_restarts"],
         alpha=None if alpha == "auto" else float(alpha),
-        batch_size=min(config["attack.pgd_batch_size"], PGDSettings.batch_size),
+        batch_size=PGDSettings.batch_size if config.is_default("attack.pgd_batch_size") else config["attack.pgd_batch_size"],
         early_stop=config["attack.pgd_early_stop"],
     )
 

@@ -121,7 +121,7 @@ def _learn(
     path.parent.mkdir(parents=True, exist_ok=True)
     if not resume.exists():
         write_atomically(log, b"")
-    write_atomically(path.with_suffix(".yaml"), config.to_yaml().encode())
+    write_atomically(path.with_suffix(".config.yaml"), config.to_yaml().encode())
     with reporter.bar(settings.section, settings.epochs) as bar:
 
         def on_epoch(record: EpochRecord) -> None:

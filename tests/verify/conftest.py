@@ -39,7 +39,7 @@ def layers_of() -> Callable[..., nn.Sequential]:
             linear = nn.Linear(len(weight[0]), len(weight))
             linear.weight.data, linear.bias.data = torch.tensor(weight), torch.tensor(bias)
             modules += [linear, nn.ReLU()]
-        return nn.Sequential(*modules[:-1])
+        return nn.Sequential(*modules[:-1]).requires_grad_(False)
 
     return make
 

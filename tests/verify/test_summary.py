@@ -62,8 +62,10 @@ def test_the_words_order_and_numbers_are_those_of_alpha_beta_crown():
     expected = EXPECTED.splitlines()
     assert [NUMBER.sub("#", line) for line in lines] == [NUMBER.sub("#", line) for line in expected]
     for line, wanted in zip(lines, expected, strict=True):
+        # α,β-CROWN divides the time of all instances by n + 1e-5, we by n.
+        precision = 1e-6 if "ALL instances" in line else 1e-12
         numbers = [float(number) for number in NUMBER.findall(line)]
-        assert numbers == pytest.approx([float(number) for number in NUMBER.findall(wanted)], rel=1e-12)
+        assert numbers == pytest.approx([float(number) for number in NUMBER.findall(wanted)], rel=precision)
 
 
 def test_images_are_called_by_their_number_in_the_data_set():

@@ -1,0 +1,185 @@
+"""Bounds of whole networks: sound, tight where they must be, and the same in any batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from oracles import affine_minimum, assert_sound, pushing_points, random_points, random_rows
+from sample_networks import IMAGE_BLOCKS, Sample, assembled, grafted, random_box, samples
+from torch import nn
+
+from abcrown_graft.bounds.box import Box
+from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
+from abcrown_graft.models.build import build_model
+from abcrown_graft.models.definitions import model_definition, model_names
+from abcrown_graft.network.trace import from_module
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ROUNDING = 1e-4
+"""Relative slack for float32 bounds that do not account for their own rounding (unit roundoff 6e-8)."""
+
+SMALLER = {
+    "cnn_b": {"size": 8, "hidden": 20},
+    "convbig_cifar": {"size": 8},
+    "convbig_mnist": {},
+    "convhuge": {"size": 4},
+    "resnet_2b": {"size": 8},
+    "resnet_4b": {"size": 8},
+    "cnn_a": {"size": 12, "hidden": 20},
+}
+SAME_AS = {"convbig_mnist": "convbig_cifar", "convbig_svhn": "convbig_cifar", "cnn_a_svhn": "cnn_a"}
+
+
+def test_random_points_are_a_thousand_and_all_inside():
+    box = random_box((2, 3), 4, 0.5)
+    points = random_points(box)
+    assert points.shape == (4, 1000, 2, 3)
+    assert ((points >= box.lower.unsqueeze(1)) & (points <= box.upper.unsqueeze(1))).all()
+
+
+@given(samples())
+@settings(max_examples=40)
+def test_rigorous_bounds_hold_at_every_point_without_tolerance(sample: Sample):
+    bounds = bound_network(sample.network, sample.box, "crown", rigorous=True)
+    assert_sound(bounds, random_points(sample.box))
+    assert_sound(bounds, pushing_points(sample.network, sample.box))
+
+
+@given(samples())
+@settings(max_examples=20)
+def test_float32_bounds_hold_up_to_their_rounding(sample: Sample):
+    bounds = bound_network(sample.network.to(dtype=torch.float32), sample.box.to(dtype=torch.float32))
+    inside = bounds.box.to(dtype=torch.float64)
+    assert_sound(bounds, random_points(inside, 200), ROUNDING)
+    assert_sound(bounds, pushing_points(bounds.network, inside), ROUNDING)
+
+
+@given(samples())
+@settings(max_examples=30)
+def test_crown_bounds_lie_within_interval_bounds(sample: Sample):
+    crown, interval = (bound_network(sample.network, sample.box, method) for method in ("crown", "interval"))
+    for site, loose in interval.pre_activation.items():
+        tight = crown.pre_activation[site]
+        assert (tight.lower >= loose.lower - 1e-12).all() and (tight.upper <= loose.upper + 1e-12).all()
+        assert (tight.lower <= tight.upper + 1e-12).all()
+    assert (crown.output.lower >= interval.output.lower - 1e-12).all()
+
+
+@given(samples(batch=3))
+@settings(max_examples=30)
+def test_bounds_of_an_image_do_not_depend_on_its_batch(sample: Sample):
+    together = bound_network(sample.network, sample.box)
+    rows = random_rows(together)
+    margins = margin_lower_bounds(together, rows)
+    for k in range(3):
+        alone = bound_network(sample.network, sample.box[k : k + 1])
+        torch.testing.assert_close(margin_lower_bounds(alone, rows[k : k + 1])[0], margins[k])
+        for site, box in alone.pre_activation.items():
+            torch.testing.assert_close(box.lower[0], together.pre_activation[site].lower[k])
+            torch.testing.assert_close(box.upper[0], together.pre_activation[site].upper[k])
+
+
+@given(samples(fractions=(1,)))
+@settings(max_examples=30)
+def test_margins_are_exact_when_every_neuron_is_grafted(sample: Sample):
+    assume(not any(isinstance(m, nn.LeakyReLU) for m in sample.module.modules()))
+    bounds = bound_network(sample.network, sample.box)
+    rows = random_rows(bounds)
+    exact = affine_minimum(sample.network, sample.box, rows)
+    torch.testing.assert_close(margin_lower_bounds(bounds, rows), exact, rtol=1e-9, atol=1e-9)
+    assert not any(bounds.unstable(site).any() for site in sample.network.sites)
+
+
+@given(samples(fractions=(0, 0.5)))
+@settings(max_examples=30)
+def test_margins_are_exact_when_every_neuron_is_stable(sample: Sample):
+    shrunk = random_box(sample.network.input.shape, 2, 1e-9)
+    bounds = bound_network(sample.network, shrunk)
+    assume(not any(bounds.pre_activation[node.name].unstable().any() for node in sample.network.activations))
+    rows = random_rows(bounds)
+    exact = affine_minimum(sample.network, shrunk, rows)
+    torch.testing.assert_close(margin_lower_bounds(bounds, rows), exact, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("block", list(IMAGE_BLOCKS))
+@pytest.mark.parametrize("fraction", [0, 0.5, 1])
+def test_every_kind_of_block_is_sound_and_tighter_than_intervals(block: str, fraction: float):
+    torch.manual_seed(len(block))
+    module = grafted(assembled([block, "conv"], (2, 5, 5)), (2, 5, 5), fraction)
+    network = from_module(module, (2, 5, 5))
+    box = random_box((2, 5, 5), 2, 0.3)
+    crown = bound_network(network, box, rigorous=True)
+    assert_sound(crown, random_points(box, 300))
+    assert_sound(crown, pushing_points(network, box))
+    rows = random_rows(crown)
+    interval = bound_network(network, box, "interval")
+    gain = margin_lower_bounds(crown, rows) - margin_lower_bounds(interval, rows, "interval")
+    assert gain.max() > 0.01
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_architecture_is_sound(name: str):
+    torch.manual_seed(0)
+    arguments = SMALLER.get(SAME_AS.get(name, name), {})
+    module = model_definition(SAME_AS.get(name, name)).build(**arguments) if arguments else build_model(name)[0]
+    size = arguments.get("size")
+    channels, *plane = model_definition(SAME_AS.get(name, name)).input_shape
+    shape = (channels, size, size) if size else (channels, *plane)
+    network = from_module(module, shape)
+    centre = torch.rand(1, *shape)
+    box = Box((centre - 2 / 255).clamp(0, 1), (centre + 2 / 255).clamp(0, 1))
+    bounds = bound_network(network, box)
+    assert_sound(bounds, random_points(box, 1000), ROUNDING)
+    assert_sound(bounds, pushing_points(network, box, neurons=2, steps=3), ROUNDING)
+
+
+def test_a_hand_computed_network():
+    # y = relu(x1 + x2) - relu(x1 - x2) on [-1, 1]²: z in [-2, 2]; lines 0 or z below, z/2 + 1 above.
+    network = hand_made()
+    bounds = bound_network(network, Box(-torch.ones(1, 2).double(), torch.ones(1, 2).double()))
+    (site,) = network.sites
+    assert bounds.pre_activation[site].lower.tolist() == [[-2, -2]]
+    assert bounds.pre_activation[site].upper.tolist() == [[2, 2]]
+    assert margin_lower_bounds(bounds, torch.ones(1, 1, 1).double()).item() == -2  # 0 - (x1 - x2) / 2 - 1
+    assert margin_lower_bounds(bounds, torch.ones(1, 1, 1).double(), "interval").item() == -2
+    assert bounds.unstable(site).all()
+
+
+def hand_made():
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).double()
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[1.0, 1], [1, -1]]))
+        module[2].weight.copy_(torch.tensor([[1.0, -1]]))
+    return from_module(module, (2,))
+
+
+def test_an_empty_batch_has_empty_bounds():
+    network = from_module(assembled(["conv", "residual"], (1, 4, 4)), (1, 4, 4))
+    bounds = bound_network(network, random_box((1, 4, 4), 0, 0.1))
+    assert bounds.output.lower.shape == (0, 3)
+
+
+def test_selected_bounds_are_those_of_the_selected_images():
+    network = from_module(assembled(["conv"], (1, 4, 4)), (1, 4, 4))
+    bounds = bound_network(network, random_box((1, 4, 4), 3, 0.5), rigorous=True)
+    rows = random_rows(bounds)
+    order = torch.tensor([2, 0])
+    picked = bounds.select(order)
+    torch.testing.assert_close(margin_lower_bounds(picked, rows[order]), margin_lower_bounds(bounds, rows)[order])
+    assert torch.equal(picked.output.lower, bounds.output.lower[order])
+
+
+def test_nan_weights_never_give_a_finite_margin():
+    module = assembled(["linear", "linear"], (3,))
+    with torch.no_grad():
+        module[0][0].weight[0, 0] = float("nan")
+    bounds = bound_network(from_module(module, (3,)), random_box((3,), 1, 0.1))
+    for method in ("interval", "crown"):
+        assert margin_lower_bounds(bounds, random_rows(bounds), method).isnan().all()
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="'ibp'; known: interval, crown"):
+        bound_network(hand_made(), random_box((2,), 1, 0.1), "ibp")

@@ -1,0 +1,26 @@
+"""What all tests share: helpers in `support/`, hypothesis without time limits, one thread for small networks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+settings.register_profile("abcrown_graft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("abcrown_graft")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks of a few neurons are too small to share among threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

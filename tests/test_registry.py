@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from abcrown_graft.errors import AbcrownGraftError, ConfigError
+from abcrown_graft.registry import Registry, nearest
+
+
+@pytest.fixture
+def colours() -> Registry[int]:
+    registry: Registry[int] = Registry("colour")
+    for number, name in enumerate(["red", "green", "blue"]):
+        registry.register(name)(number)
+    return registry
+
+
+def test_what_is_registered_is_found_under_its_name(colours):
+    assert (colours["red"], colours["green"], colours["blue"]) == (0, 1, 2)
+    assert "red" in colours and "pink" not in colours and 0 not in colours
+    assert colours.names() == ("blue", "green", "red")
+
+
+def test_the_decorator_leaves_its_target_as_it_is(colours):
+    def paint() -> None: ...
+
+    assert colours.register("paint")(paint) is paint
+
+
+def test_a_second_entry_of_a_name_is_refused_and_the_first_stays(colours):
+    with pytest.raises(ValueError, match="colour 'red' is registered twice; choose another name"):
+        colours.register("red")(9)
+    assert colours["red"] == 0
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_the_known_ones(colours):
+    with pytest.raises(ConfigError) as close:
+        colours["gren"]
+    assert str(close.value) == "unknown colour 'gren'; did you mean 'green'? known: blue, green, red"
+    with pytest.raises(ConfigError) as far:
+        colours["xyz"]
+    assert str(far.value) == "unknown colour 'xyz'; known: blue, green, red"
+    assert isinstance(far.value, AbcrownGraftError)
+
+
+def test_two_registries_share_nothing(colours):
+    assert Registry("colour").names() == ()
+
+
+@pytest.mark.parametrize(("name", "found"), [("epsilonn", "epsilon"), ("q", None), ("", None)])
+def test_nearest(name, found):
+    assert nearest(name, iter(["epsilon", "timeout"])) == found
