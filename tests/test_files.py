@@ -73,6 +73,15 @@ class TestAtomicWrites:
         assert modes[0] == modes[1]
 
 
+def test_a_file_in_the_way_is_kept_under_the_first_free_number(tmp_path):
+    (tmp_path / "out.2.txt").write_text("taken")
+    for k in (1, 3, 4):
+        (tmp_path / "out.txt").write_text(f"run {k}")
+        assert files.keep_aside(tmp_path / "out.txt") == tmp_path / f"out.{k}.txt"
+    expected = {"out.1.txt": b"run 1", "out.2.txt": b"taken", "out.3.txt": b"run 3", "out.4.txt": b"run 4"}
+    assert content(tmp_path) == expected
+
+
 class TestRecords:
     def test_each_is_a_line_of_json(self, tmp_path):
         records = [{"a": 1, "b": [0.1, None]}, {"text": 'ε\n"quoted"'}, {}]
@@ -156,9 +165,10 @@ class TestTensors:
         path = tmp_path / "file.safetensors"
         save_tensors(path, "mask", TENSORS, {"note": "x" * 50})
         whole = path.read_bytes()
+        message = r"^\S*file\.safetensors: not a complete safetensors file \([^\n]*\)$"
         for cut in range(len(whole)):
             path.write_bytes(whole[:cut])
-            with pytest.raises(FileFormatError, match=r"^\S*file\.safetensors: not a complete safetensors file \([^\n]*\)$"):
+            with pytest.raises(FileFormatError, match=message):
                 load_tensors(path, "mask")
 
     def test_files_of_other_formats_are_refused(self, tmp_path):

@@ -6,7 +6,7 @@ activation functions"; for graphs, Xu et al. 2020, "Automatic perturbation analy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -30,6 +30,26 @@ def lower_bound(
         relaxations: of every activation before `start`, by site.
         box: of inputs, `(batch, *input shape)`.
     """
+    at_input, constant = pull_to_input(
+        network, start, rows, lambda site, coefficients: through_lines(coefficients, relaxations[site])
+    )
+    return constant + minimum_over_box(at_input, box)
+
+
+ActivationRule = Callable[[str, Tensor], "tuple[Tensor, Tensor | float]"]
+"""From a site and coefficients `(batch, spec, *neurons)` of its output to those of its input and constants `(batch, spec)`."""
+
+
+def pull_to_input(network: Network, start: str, rows: Tensor, rule: ActivationRule) -> tuple[Tensor, Tensor]:
+    """The linear functions `rows` of node `start` as functions of the network's input.
+
+    Args:
+        network, start, rows: as in `lower_bound`.
+        rule: what becomes of coefficients at an activation.
+
+    Returns:
+        Coefficients `(batch, spec, *input shape)` and constants `(batch, spec)`.
+    """
     batch, spec = rows.shape[:2]
     pending = {start: rows.flatten(0, 1)}
     constant = rows.new_zeros(batch, spec)
@@ -40,8 +60,7 @@ def lower_bound(
         coefficients = pending.pop(name)
         node = network.by_name[name]
         if isinstance(node.operator, op.Activation):
-            shaped = coefficients.unflatten(0, (batch, spec))
-            pulled, added = _through_activation(shaped, relaxations[name])
+            pulled, added = rule(name, coefficients.unflatten(0, (batch, spec)))
             parts: tuple[Tensor, ...] = (pulled.flatten(0, 1),)
         else:
             shapes = tuple(network.by_name[source].shape for source in node.inputs)
@@ -50,11 +69,10 @@ def lower_bound(
         constant = constant + added
         for source, part in zip(node.inputs, parts, strict=True):
             pending[source] = pending[source] + part if source in pending else part
-    at_input = pending[network.input.name].unflatten(0, (batch, spec))
-    return constant + minimum_over_box(at_input, box)
+    return pending[network.input.name].unflatten(0, (batch, spec)), constant
 
 
-def _through_activation(coefficients: Tensor, lines: Relaxation) -> tuple[Tensor, Tensor]:
+def through_lines(coefficients: Tensor, lines: Relaxation) -> tuple[Tensor, Tensor]:
     """For `A f(z)`: a positive coefficient takes the lower line, a negative one the upper line."""
     positive = coefficients.clamp(min=0)
     negative = coefficients.clamp(max=0)

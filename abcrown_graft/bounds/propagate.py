@@ -36,6 +36,7 @@ class NetworkBounds:
         output: interval of the output.
         error: bound on the rounding error of any backward pass from the output with unit
             coefficients, `(batch, *output shape)`; zero unless asked for.
+        pre_error: the same for what goes into each activation, by site.
     """
 
     network: Network
@@ -44,6 +45,7 @@ class NetworkBounds:
     relaxations: Mapping[str, Relaxation]
     output: Box
     error: Tensor
+    pre_error: Mapping[str, Tensor]
 
     def unstable(self, site: str) -> Tensor:
         """Boolean `(batch, *neurons)`: neurons of the site that are neither stable nor grafted."""
@@ -59,6 +61,7 @@ class NetworkBounds:
             {site: lines[images] for site, lines in self.relaxations.items()},
             self.output[images],
             self.error[images],
+            {site: error[images] for site, error in self.pre_error.items()},
         )
 
 
@@ -91,8 +94,12 @@ def bound_network(network: Network, box: Box, method: str = "crown", rigorous: b
             magnitudes.add(node, relaxations.get(node.name))
             boxes[node.name] = magnitudes.widen(node.name, boxes[node.name])
     output = boxes[network.output.name]
-    error = magnitudes.error(network.output.name) if magnitudes is not None else torch.zeros_like(output.lower)
-    return NetworkBounds(network, box, pre_activation, relaxations, output, error)
+
+    def error(name: str) -> Tensor:
+        return torch.zeros_like(boxes[name].lower) if magnitudes is None else magnitudes.error(name)
+
+    pre_error = {node.name: error(node.inputs[0]) for node in network.activations}
+    return NetworkBounds(network, box, pre_activation, relaxations, output, error(network.output.name), pre_error)
 
 
 def margin_lower_bounds(bounds: NetworkBounds, rows: Tensor, method: str = "crown") -> Tensor:

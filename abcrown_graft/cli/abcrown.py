@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from abcrown_graft import __version__
 from abcrown_graft.cli.errors import FAILED, guarded
+from abcrown_graft.cli.lines import closing_lines, opening_lines, verdict_line
 from abcrown_graft.config.config import Config
-from abcrown_graft.config.engine import check_engine
 from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.flags import Parser, add_flags, values_from
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
-from abcrown_graft.errors import ConfigError, UnsupportedError
+from abcrown_graft.errors import ConfigError
+from abcrown_graft.pipeline.engine import require_native
 
 if TYPE_CHECKING:
     from abcrown_graft.pipeline.verification import Verification
@@ -43,15 +44,21 @@ def _main(argv: list[str]) -> int:
     arguments = build_parser().parse_args(argv)
     config = load_config(find_config(arguments.config) if arguments.config else None, values_from(arguments))
     if arguments.print_config:
-        print(config.to_yaml(), end="")
+        print(_standing_alone(config).to_yaml(), end="")
         return 0
     if config.file is None and config["model.name"] is None:
         raise ConfigError("no configuration: give --config FILE.yaml (try --config exp_configs/digits_graft.yaml)")
-    if config["general.engine"] == "abcrown":
-        where = config.origin("general.engine")
-        raise UnsupportedError(f"{where}: general.engine: abcrown is not available in this version; use --engine native")
-    check_engine(config, "native")
+    require_native(config)
     return verify(config)
+
+
+def _standing_alone(config: Config) -> Config:
+    """`config` with `$CONFIG_PATH` written out, so that it means the same when it is saved in another folder."""
+    if config.file is None:
+        return config
+    name, folder = "$CONFIG_PATH", str(config.file.resolve().parent)
+    paths = {key: value for key, value in config.values.items() if isinstance(value, str) and name in value}
+    return config.replace({key: value.replace(name, folder) for key, value in paths.items()})
 
 
 def verify(config: Config) -> int:
@@ -72,51 +79,19 @@ def _run(verification: Verification) -> list[InstanceResult]:
     from abcrown_graft.cli.progress import progress_bar
     from abcrown_graft.verify.summary import summary_lines
 
-    done = verification.results.done
-    if verification.results.kept:
-        print(f"earlier results kept as {verification.results.kept}")
-    if done:
-        print(f"resuming: {len(done)} of {len(verification.indices)} images are done")
-    found = dict(done)
+    _print(opening_lines(verification))
+    found = dict(verification.results.done)
     with progress_bar("verifying", len(verification.indices), verification.config["general.progress"]) as bar:
-        bar.advance(len(done))
+        bar.advance(len(found))
         for result in verification.run():
             found[result.index] = result
-            bar.print(_line(result))
+            bar.print(verdict_line(result))
             bar.advance()
     results = [found[index] for index in verification.indices]
-    print("\n".join(summary_lines(results)))
-    print("\n".join(_closing_lines(verification)))
+    _print([*summary_lines(results), *closing_lines(verification)])
     return results
 
 
-def _line(result: InstanceResult) -> str:
-    bound = "" if result.lower_bound is None else f", margin at least {result.lower_bound:.5g}"
-    return (
-        f"idx: {result.index}, label: {result.label}, predicted: {result.predicted}, "
-        f"Result: {result.status} in {result.seconds:.4f} seconds{bound}"
-    )
-
-
-def _closing_lines(verification: Verification) -> list[str]:
-    """Instability, engine, and where the results are."""
-    lines = []
-    recorder = verification.recorder
-    if recorder is not None:
-        lines += unr_lines(recorder.dump) + [f"instability dump: {recorder.path.resolve()}"]
-    if verification.config["general.complete_verifier"] != "skip":
-        lines.append("note: this version searches no further than CROWN bounds; undecided images are unknown")
-    precision = "float64" if verification.settings.double else "float32"
-    lines.append(f"engine: native (abcrown-graft {__version__}, {verification.device}, {precision}, decided in float64)")
-    lines.append(f"results file: {verification.results.path.resolve()}")
-    return lines
-
-
-def unr_lines(dump) -> list[str]:  # noqa: ANN001 - importing its type would import torch
-    """The unstable neuron ratio under both denominators."""
-    if dump.n == 0:
-        return ["UNR: no image of the population was counted"]
-    return [
-        f"UNR: {100 * dump.unr():.2f}% of all neurons, {100 * dump.unr('ungrafted'):.2f}% of the ungrafted ones "
-        f"({dump.n} images)"
-    ]
+def _print(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line, flush=True)

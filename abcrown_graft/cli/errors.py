@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -15,14 +16,28 @@ INTERRUPTED = 130
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command; an error that the user can mend becomes one line on stderr and exit code 2."""
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except AbcrownGraftError as error:
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
-        return WRONG_INPUT
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        _silence_stdout()
         return FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _refuse(f"{error.filename}: {error.strerror}")
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _silence_stdout() -> None:
+    """Nobody reads stdout any more; what is left in its buffer must not raise again when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

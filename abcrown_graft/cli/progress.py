@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Bar:
@@ -27,10 +35,6 @@ class Bar:
         """Moves the bar on."""
         self._progress.advance(self._task, steps)
 
-    def describe(self, text: str) -> None:
-        """Changes the words in front of the bar."""
-        self._progress.update(self._task, description=text)
-
 
 @contextmanager
 def progress_bar(description: str, total: float, enabled: bool = True) -> Iterator[Bar]:
@@ -43,5 +47,7 @@ def progress_bar(description: str, total: float, enabled: bool = True) -> Iterat
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not (enabled and console.is_terminal)) as progress:
+    hidden = not (enabled and console.is_terminal)
+    # rich would send what is printed on stdout to the bar's terminal, also where stdout is a file.
+    with Progress(*columns, console=console, disable=hidden, redirect_stdout=False) as progress:
         yield Bar(progress, progress.add_task(description, total=total))

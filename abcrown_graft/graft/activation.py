@@ -47,7 +47,7 @@ class GraftedReLU(nn.Module):
         Raises:
             MaskError: the neurons have another shape than the mask.
         """
-        if z.shape[1:] != self.mask.shape:
+        if not torch.jit.is_tracing() and z.shape[1:] != self.mask.shape:  # traced shapes are no numbers
             raise MaskError(f"a graft mask of shape {tuple(self.mask.shape)} on neurons of shape {tuple(z.shape[1:])}")
         return torch.where(self.mask, self.slope * z + self.intercept, z.relu())
 

@@ -51,7 +51,7 @@ def graft(
             grafted = GraftedReLU(mask[site].to(reference.device), *values, dtype=reference.dtype)
             _replace(traced, node, site, grafted)
         elif node.op == "call_module" and site != node.target:
-            _replace(traced, node, site, before[node])  # a further call of a module that may be replaced itself
+            _replace(traced, node, site, copy.copy(before[node]))  # the module called here may be grafted itself
     return _cleaned(traced, model.training)
 
 
@@ -85,7 +85,7 @@ def ungraft(model: nn.Module) -> nn.Module:
 
 
 def grafted_modules(model: nn.Module) -> dict[str, GraftedReLU]:
-    """The grafted activations of a model by site name, in forward order."""
+    """The grafted activations of a model by site name, in the order of `named_modules`."""
     return {name: module for name, module in model.named_modules() if isinstance(module, GraftedReLU)}
 
 

@@ -33,6 +33,12 @@ def artifact(config: Config, key: str) -> Path:
     return named if named is not None else output_folder(config) / DEFAULTS[key]
 
 
+def is_artifact(config: Config, key: str, stage_key: str) -> bool:
+    """Whether the file that `key` names is the one that a stage writes, see `artifact`."""
+    named = config.path(key)
+    return named is not None and named.absolute() == artifact(config, stage_key).absolute()
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a small JSON file, atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

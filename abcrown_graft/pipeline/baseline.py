@@ -1,8 +1,11 @@
-"""The plain network that the pipeline starts from."""
+"""The plain network that the pipeline starts from, and the grafted one that it ends with."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from abcrown_graft.config.config import Config
+from abcrown_graft.models.weights import find_file
 from abcrown_graft.pipeline.artifacts import artifact
 
 
@@ -19,3 +22,14 @@ def grafted_config(config: Config) -> Config:
     """The configuration of the grafted and tuned network: `graft.checkpoint`, else the tuning stage's."""
     path = config["graft.checkpoint"] or str(artifact(config, "tune.checkpoint").absolute())
     return config.replace({"graft.checkpoint": path, "graft.mask": None}, "the grafted network")
+
+
+def plain_weights(config: Config) -> Path:
+    """The plain network's checkpoint: `model.path`, else the training stage's."""
+    named = config.path("model.path")
+    return artifact(config, "train.checkpoint") if named is None else find_file(named)
+
+
+def is_trained_here(config: Config) -> bool:
+    """Whether the training stage makes the plain network; else `model.path` names a finished one."""
+    return plain_weights(config).absolute() == artifact(config, "train.checkpoint").absolute()

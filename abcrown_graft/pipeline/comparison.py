@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from abcrown_graft.config.config import Config
-from abcrown_graft.config.engine import check_engine
 from abcrown_graft.pipeline.artifacts import output_folder
+from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.verification import prepare_verification
 from abcrown_graft.verify.summary import summary_lines
+from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 
 def results_path(config: Config, name: str) -> Path:
@@ -22,7 +24,7 @@ def dump_path(config: Config, name: str) -> Path:
     return output_folder(config) / f"verify_{name}_instability.safetensors"
 
 
-def verify_stage(config: Config, reporter: Reporter, name: str = "model") -> Path:
+def verify_stage(config: Config, reporter: Reporter, name: str) -> Path:
     """Verifies the configured images; an interrupted stage resumes.
 
     Returns:
@@ -30,19 +32,33 @@ def verify_stage(config: Config, reporter: Reporter, name: str = "model") -> Pat
         dump over the same images.
     """
     own = {
-        "general.results_file": str(results_path(config, name).absolute()),
-        "instability.dump": str(dump_path(config, name).absolute()),
+        "general.results_file": results_path(config, name),
+        "instability.dump": dump_path(config, name),
+        "attack.cex_path": _counterexample_path(config, name),
     }
-    config = config.replace(own, "the pipeline")
-    check_engine(config, "native")
+    config = config.replace({key: str(path.absolute()) for key, path in own.items()}, "the pipeline")
+    require_native(config)
     verification = prepare_verification(config)
     found = dict(verification.results.done)
     with reporter.bar(f"verify {name}", len(verification.todo)) as bar:
         for result in verification.run():
             found[result.index] = result
             bar.advance()
-    reporter.say(f"{name}:")
-    for line in summary_lines([found[index] for index in verification.indices])[1:3]:
-        reporter.say(line)
+    _tell(reporter, name, [found[index] for index in verification.indices])
     return verification.results.path
 
+
+def _counterexample_path(config: Config, name: str) -> Path:
+    """Where the counterexamples against the network `name` go, if they are saved: apart from the other network's."""
+    chosen = None if config.is_default("attack.cex_path") else config.path("attack.cex_path", must_exist=False)
+    base = chosen or output_folder(config) / "counterexample.txt"
+    return base.with_name(f"{base.stem}_{name}{base.suffix}")
+
+
+def _tell(reporter: Reporter, name: str, results: Sequence[InstanceResult]) -> None:
+    reporter.say(f"{name}:")
+    for line in summary_lines(results)[1:3]:
+        reporter.say(line)
+    for result in results:
+        if result.verdict is Verdict.ERROR:
+            reporter.say(f"warning: image {result.index} failed: {result.reason}")

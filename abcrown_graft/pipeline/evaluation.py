@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from abcrown_graft.config.config import Config
+from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.artifacts import output_folder, write_json
@@ -21,44 +23,40 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
     Returns:
         The JSON file `evaluation_<name>.json` in `pipeline.output`.
     """
-    device = inputs.device(config)
-    model = inputs.configured_model(config)
-    data = inputs.images(config)
+    device, epsilon = inputs.device(config), inputs.epsilon(config)
+    model, data = inputs.configured_model(config), evaluated_part(config, inputs.images(config))
     inputs.check_fit(data, model, config)
-    limit = config["evaluate.limit"]
-    if limit is not None and limit > len(data):
-        where = config.origin("evaluate.limit")
-        raise ConfigError(f"{where}: evaluate.limit: {limit}, the split has {len(data)} images")
-    count = limit or len(data)
-    images, labels = data.images[:count], data.labels[:count]
     module = model.module.to(device)
-    clean = accuracy(module, images, labels)
-    robust = pgd_accuracy(
-        module,
-        images,
-        labels,
-        inputs.epsilon(config),
-        steps=config["evaluate.pgd_steps"],
-        step=config["evaluate.pgd_step"],
-        restarts=config["evaluate.pgd_restarts"],
-        seed=config["general.seed"],
-    )
+    clean = accuracy(module, data.images, data.labels)
+    robust = pgd_accuracy(module, data.images, data.labels, epsilon, **_attack(config))
     reporter.say(
         f"{name}: SA {100 * clean:.2f}%, RA {100 * robust:.2f}% (PGD-{config['evaluate.pgd_steps']}, "
-        f"epsilon {inputs.epsilon(config):g}, {count} {data.split} images of {data.name})"
+        f"epsilon {epsilon:g}, {len(data)} {data.split} images of {data.name})"
     )
     path = output_folder(config) / f"evaluation_{name}.json"
-    write_json(
-        path,
-        {
-            "standard_accuracy": clean,
-            "robust_accuracy": robust,
-            "images": count,
-            "epsilon": inputs.epsilon(config),
-            "pgd_steps": config["evaluate.pgd_steps"],
-            "dataset": data.name,
-            "split": data.split,
-            "weights": model.identity.weights,
-        },
-    )
+    found = {"standard_accuracy": clean, "robust_accuracy": robust, "images": len(data), "epsilon": epsilon}
+    about = {"dataset": data.name, "split": data.split, "weights": model.identity.weights}
+    write_json(path, {**found, "pgd_steps": config["evaluate.pgd_steps"], **about})
     return path
+
+
+def evaluated_part(config: Config, data: ImageData) -> ImageData:
+    """The first `evaluate.limit` images of the split.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    limit = config["evaluate.limit"]
+    if limit is not None and limit > len(data):
+        where = f"{config.origin('evaluate.limit')}: evaluate.limit"
+        raise ConfigError(f"{where}: {limit}, the split has {len(data)} images")
+    return data if limit is None else data.select(range(limit))
+
+
+def _attack(config: Config) -> dict[str, Any]:
+    return {
+        "steps": config["evaluate.pgd_steps"],
+        "step": config["evaluate.pgd_step"],
+        "restarts": config["evaluate.pgd_restarts"],
+        "seed": config["general.seed"],
+    }

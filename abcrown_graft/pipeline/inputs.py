@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData, load_dataset
-from abcrown_graft.errors import ConfigError, DataError
+from abcrown_graft.errors import ConfigError, DataError, UnsupportedError
 from abcrown_graft.models.load import LoadedModel, ModelSource, load_model
+from abcrown_graft.pipeline.artifacts import is_artifact
 from abcrown_graft.verify.problem import VerifySettings
 
 BOUND_METHODS = {"ibp": "interval", "crown": "crown", "alpha-crown": "crown"}
 
 
 def model_source(config: Config) -> ModelSource:
-    """Where the configured model comes from.
+    """Where the configured model comes from; whether its weights come from anywhere is not checked.
 
     Raises:
-        ConfigError: `model.name` is not set, or nothing gives it weights.
+        ConfigError: `model.name` is not set.
     """
-    name = require(config, "model.name", "name a model definition, e.g. cnn_b")
-    source = ModelSource(
-        name=name,
+    return ModelSource(
+        name=require(config, "model.name", "name a model definition, e.g. cnn_b"),
         path=config.path("model.path"),
         input_shape=_input_shape(config),
         mean=config["data.mean"],
@@ -36,14 +38,23 @@ def model_source(config: Config) -> ModelSource:
         folders=folders(config),
         hint=_hint(config),
     )
-    if source.path is None and source.checkpoint is None and not name.lstrip().startswith("Customized"):
-        raise ConfigError(f"model.path: not set, so {name} would have random weights; give a checkpoint")
-    return source
 
 
 def configured_model(config: Config) -> LoadedModel:
-    """The model of `model.*` and `graft.*`, ready to be bounded."""
-    return load_model(model_source(config))
+    """The model of `model.*` and `graft.*`, ready to be bounded.
+
+    Raises:
+        ConfigError: `model.name` is not set, or nothing gives it weights.
+    """
+    source = model_source(config)
+    if source.path is None and source.checkpoint is None and not source.name.lstrip().startswith("Customized"):
+        raise ConfigError(f"model.path: not set, so {source.name} would have random weights; give a checkpoint")
+    return load_model(source)
+
+
+def untrained_model(config: Config) -> LoadedModel:
+    """The plain network of `model.name` with the weights that its definition starts from."""
+    return load_model(replace(model_source(config), path=None, checkpoint=None, mask=None))
 
 
 def _input_shape(config: Config) -> tuple[int, ...] | None:
@@ -61,11 +72,10 @@ def _hint(config: Config) -> str | None:
     if config.file is None:
         return None
     if config["graft.checkpoint"]:
-        if config["tune.checkpoint"]:
-            return f"make it with: abcrown-graft run {config.file}"
-    elif config["train.checkpoint"]:
-        return f"make it with: abcrown-graft train --config {config.file}"
-    return None
+        made = is_artifact(config, "graft.checkpoint", "tune.checkpoint")
+        return f"make it with: abcrown-graft run {config.file}" if made else None
+    made = is_artifact(config, "model.path", "train.checkpoint")
+    return f"make it with: abcrown-graft train --config {config.file}" if made else None
 
 
 def folders(config: Config) -> tuple[Path, ...]:
@@ -90,8 +100,8 @@ def check_fit(data: ImageData, model: LoadedModel, config: Config) -> None:
     if len(outputs) != 1 or outputs[0] < 2:
         raise DataError(f"the model's output has shape {outputs}, expected one score per class")
     if outputs[0] != config["data.num_outputs"]:
-        where = config.origin("data.num_outputs")
-        raise ConfigError(f"{where}: data.num_outputs: {config['data.num_outputs']}, the model has {outputs[0]} outputs")
+        where = f"{config.origin('data.num_outputs')}: data.num_outputs"
+        raise ConfigError(f"{where}: {config['data.num_outputs']}, the model has {outputs[0]} outputs")
     if int(data.labels.max()) >= outputs[0]:
         raise DataError(f"data.dataset: {data.name} has label {int(data.labels.max())}, the model {outputs[0]} outputs")
 
@@ -122,7 +132,7 @@ def instance_indices(config: Config, total: int) -> list[int]:
 
 def _read_indices(path: Path) -> list[int]:
     try:
-        words = path.read_text().split()
+        words = path.read_text(encoding="utf-8").split()
         indices = [int(word) for word in words]
     except (OSError, ValueError) as error:
         raise ConfigError(f"data.data_idx_file: {path}: not a text file of image numbers ({error})") from None
@@ -132,15 +142,20 @@ def _read_indices(path: Path) -> list[int]:
 
 
 def epsilon(config: Config) -> float:
-    """`specification.epsilon`, which has no default.
+    """`specification.epsilon`, the radius of an ℓ∞ ball; it has no default.
 
     Raises:
         ConfigError: it is not set.
+        UnsupportedError: the configuration speaks of another kind of perturbation.
     """
+    for key in ("specification.norm", "specification.type"):
+        if not config.is_default(key):
+            where = f"{config.origin(key)}: {key}"
+            raise UnsupportedError(f"{where}: {config[key]} is not implemented; only ℓ∞ balls are (norm: .inf)")
     return require(config, "specification.epsilon", "give the radius in pixels of [0, 1], e.g. 0.00784313725")
 
 
-def require(config: Config, key: str, advice: str):  # noqa: ANN201 - the option's own type
+def require(config: Config, key: str, advice: str) -> Any:
     """The value of an option that a stage cannot do without."""
     if config[key] is None:
         place = f"{config.file}: " if config.file is not None else ""
@@ -155,8 +170,8 @@ def device(config: Config) -> str:
         ConfigError: CUDA was asked for (it is the default) and is not available.
     """
     if config["general.device"] == "cuda" and not torch.cuda.is_available():
-        where = config.origin("general.device")
-        raise ConfigError(f"{where}: general.device: cuda is not available here (torch {torch.__version__}); use --device cpu")
+        where = f"{config.origin('general.device')}: general.device"
+        raise ConfigError(f"{where}: cuda is not available here (torch {torch.__version__}); use --device cpu")
     return config["general.device"]
 
 
@@ -164,12 +179,12 @@ def attack_settings(config: Config) -> PGDSettings | None:
     """The section `attack`, None if it is skipped."""
     if config["attack.pgd_order"] == "skip":
         return None
-    alpha = config["attack.pgd_alpha"]
+    alpha, default_batch = config["attack.pgd_alpha"], config.is_default("attack.pgd_batch_size")
     return PGDSettings(
         steps=config["attack.pgd_steps"],
         restarts=config["attack.pgd_restarts"],
         alpha=None if alpha == "auto" else float(alpha),
-        batch_size=PGDSettings.batch_size if config.is_default("attack.pgd_batch_size") else config["attack.pgd_batch_size"],
+        batch_size=PGDSettings.batch_size if default_batch else config["attack.pgd_batch_size"],
         early_stop=config["attack.pgd_early_stop"],
     )
 

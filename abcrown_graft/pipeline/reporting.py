@@ -17,7 +17,6 @@ def report_stage(config: Config, reporter: Reporter) -> Path:
     """Writes the report on `pipeline.output` and returns its path."""
     path = artifact(config, "report.path")
     write_report([output_folder(config)], path)
-    reporter.say(f"report: {path}")
     return path
 
 

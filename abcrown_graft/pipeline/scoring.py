@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
@@ -19,10 +21,11 @@ from abcrown_graft.graft.selection import GraftWarning, select_mask
 from abcrown_graft.graft.significance import significance
 from abcrown_graft.instability import dump as dumps
 from abcrown_graft.instability.recorder import InstabilityRecorder
-from abcrown_graft.models.load import LEGACY_SUFFIXES, LoadedModel, identify
+from abcrown_graft.models.load import LEGACY_SUFFIXES, LoadedModel
 from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.artifacts import artifact
 from abcrown_graft.pipeline.baseline import baseline_config
+from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.verification import instability_recorder
 from abcrown_graft.verify.problem import Subject
@@ -39,15 +42,19 @@ def instability_stage(config: Config, reporter: Reporter, grafted: bool = False)
         grafted: see `config`.
     """
     config = config if grafted else baseline_config(config)
-    config = config.replace({"instability.dump": str(artifact(config, "instability.dump"))}, "the instability stage")
+    require_native(config, ("specification.", "instability.", "solver.bound_prop_method"))
+    path = artifact(config, "instability.dump").absolute()
+    config = config.replace({"instability.dump": str(path)}, "the instability stage")
     device = inputs.device(config)
     model = inputs.configured_model(config)
     data = inputs.images(config, config["instability.split"])
     inputs.check_fit(data, model, config)
     recorder = instability_recorder(config, model, data)
     assert recorder is not None
+    if recorder.dump.n:
+        reporter.say(f"instability: going on with {recorder.dump.n} images counted in {path}")
     _count(config, reporter, model, data, recorder, device)
-    return recorder.path
+    return path
 
 
 def _count(
@@ -59,12 +66,8 @@ def _count(
     device: str,
 ) -> None:
     """Runs the cascade without attack over the images that the dump does not have yet."""
-    end = config["instability.end"]
     known = set(recorder.dump.indices.tolist())
-    chosen = range(config["instability.start"], len(data) if end is None else min(end, len(data)))
-    if not chosen:
-        raise ConfigError(f"instability.start and instability.end leave no image; the split has {len(data)}")
-    todo = [index for index in chosen if index not in known]
+    todo = [index for index in counted_images(config, len(data)) if index not in known]
     settings = replace(inputs.verify_settings(config), attack=None, incomplete=recorder.after_bounds)
     subject = Subject.prepare(model.module, model.network, device, settings.double)
     with reporter.bar("instability", len(todo)) as bar:
@@ -76,24 +79,49 @@ def _count(
         recorder.dump.save(recorder.path)
 
 
+def counted_images(config: Config, total: int) -> range:
+    """The images of `instability.start` and `instability.end`, of the `total` of the split.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    start, end = config["instability.start"], config["instability.end"]
+    chosen = range(start, total if end is None else min(end, total))
+    if not chosen:
+        raise ConfigError(
+            f"instability.start {start} ({config.origin('instability.start')}) and instability.end {end} "
+            f"({config.origin('instability.end')}) leave no image; the split has {total}"
+        )
+    return chosen
+
+
+def scored_part(config: Config, data: ImageData) -> ImageData:
+    """The first `significance.samples` images of the training split.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    samples = config["significance.samples"]
+    if samples > len(data):
+        where = f"{config.origin('significance.samples')}: significance.samples"
+        raise ConfigError(f"{where}: {samples}, the training split has {len(data)} images")
+    return data.select(range(samples))
+
+
 def significance_stage(config: Config, reporter: Reporter) -> Path:
     """Scores the plain network's neurons on the first `significance.samples` training images; returns the path."""
     config = baseline_config(config)
-    model = inputs.configured_model(config)
-    data = inputs.images(config, "train")
+    device, model = inputs.device(config), inputs.configured_model(config)
+    data = scored_part(config, inputs.images(config, "train"))
     inputs.check_fit(data, model, config)
-    samples, method = config["significance.samples"], config["significance.method"]
-    if samples > len(data):
-        where = config.origin("significance.samples")
-        raise ConfigError(f"{where}: significance.samples: {samples}, the training split has {len(data)} images")
-    device = inputs.device(config)
+    method = config["significance.method"]
     network = model.network.to(device, torch.float32)
-    images, labels = data.images[:samples].to(device), data.labels[:samples].to(device)
+    images, labels = data.images.to(device), data.labels.to(device)
     values = significance(network, images, labels, method, config["significance.batch_size"])
-    about = {"method": method, "samples": samples, "dataset": data.name, "data": data.fingerprint}
+    about = {"method": method, "samples": len(data), "dataset": data.name, "data": data.fingerprint}
     path = artifact(config, "significance.path")
     SiteScores("significance", values, model.identity, about).save(path)
-    reporter.say(f"significance ({method}, {samples} images): {path}")
+    reporter.say(f"significance: {method} over {len(data)} images")
     return path
 
 
@@ -108,6 +136,20 @@ def mask_stage(config: Config, reporter: Reporter) -> Path:
     model = instability.model
     if model is None:
         raise MaskError("the scores do not say which model they are of; set model.name")
+    masks = _selected(config, reporter, instability, significance_scores)
+    mask = GraftMask(masks, model, _mask_provenance(config, instability, significance_scores))
+    path = artifact(config, "mask.path")
+    mask.save(path)
+    for site, count in mask.count_per_site().items():
+        reporter.say(f"site {site}: {count} of {mask.masks[site].numel()} neurons grafted")
+    reporter.say(f"mask ({config['mask.preset']}): {mask.count} of {mask.size} neurons grafted")
+    return path
+
+
+def _selected(
+    config: Config, reporter: Reporter, instability: SiteScores, significance_scores: SiteScores | None
+) -> dict[str, Tensor]:
+    """The masks by site that the section `mask` selects; what is rarely meant is told."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GraftWarning)
         masks = select_mask(
@@ -124,16 +166,12 @@ def mask_stage(config: Config, reporter: Reporter) -> Path:
         )
     for warning in caught:
         reporter.say(f"warning: {warning.message}")
-    mask = GraftMask(masks, model, _mask_provenance(config, instability, significance_scores))
-    path = artifact(config, "mask.path")
-    mask.save(path)
-    for site, count in mask.count_per_site().items():
-        reporter.say(f"site {site}: {count} of {mask.masks[site].numel()} neurons grafted")
-    reporter.say(f"mask ({config['mask.preset']}): {mask.count} of {mask.size} neurons grafted: {path}")
-    return path
+    return masks
 
 
-def _mask_provenance(config: Config, instability: SiteScores, significance_scores: SiteScores | None) -> dict:
+def _mask_provenance(
+    config: Config, instability: SiteScores, significance_scores: SiteScores | None
+) -> dict[str, Any]:
     options = ("preset", "ratio", "mapping", "scope", "gamma", "stages", "layer_cap", "seed")
     return {
         **{name: config[f"mask.{name}"] for name in options},
@@ -165,12 +203,5 @@ def _significance_scores(config: Config, instability: SiteScores) -> SiteScores 
 
 def _named_model(config: Config, path: Path) -> ModelIdentity:
     """The identity of `model.name`, for files that do not say whose they are; the weights are not known."""
-    from abcrown_graft.models.build import build_model
-    from abcrown_graft.network.trace import from_module
-
-    name = inputs.require(config, "model.name", f"{path} does not say which network it is of")
-    core, shape = build_model(name, inputs.folders(config))
-    if shape is None:
-        raise ConfigError(f"model.name: {name}: does not say its input shape; use a registered definition")
-    found = identify(from_module(core, shape))
-    return ModelIdentity(found.architecture, "unknown", found.sites)
+    inputs.require(config, "model.name", f"{path} does not say which network it is of")
+    return replace(inputs.untrained_model(config).identity, weights="unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +15,9 @@ from torch import nn
 from abcrown_graft import __version__
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
-from abcrown_graft.errors import ConfigError, ModelError
-from abcrown_graft.files import append_record, write_atomically
+from abcrown_graft.errors import ConfigError
+from abcrown_graft.files import append_record, keep_aside, write_atomically
 from abcrown_graft.graft.surgery import graft
-from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, prepare, read_mask
 from abcrown_graft.pipeline import inputs
@@ -33,24 +33,20 @@ from abcrown_graft.training.tune import tune
 def train_stage(config: Config, reporter: Reporter) -> Path:
     """Trains `model.name` from random weights; writes `train.checkpoint` and returns its path."""
     settings = train_settings(config)
-    device, data = inputs.device(config), training_data(config)
+    device = inputs.device(config)
     torch.manual_seed(settings.seed)
-    name = inputs.require(config, "model.name", "name a model definition, e.g. digits_cnn")
-    core, shape = build_model(name, inputs.folders(config))
-    if shape is None:
-        raise ModelError(f"model.name: {name}: does not say its input shape; use a registered definition")
-    model = prepare(core, shape, config["data.mean"], config["data.std"])
+    model, data = inputs.untrained_model(config), training_part(config, inputs.images(config, "train"))
     inputs.check_fit(data, model, config)
     path = artifact(config, "train.checkpoint")
     result = _learn(train, config, reporter, model, data, settings, path, device)
-    _save(config, path, core, data, result, {"stage": "train"})
+    _save(config, reporter, path, model.core, data, result, {"stage": "train"})
     return path
 
 
 def tune_stage(config: Config, reporter: Reporter) -> Path:
     """Grafts the plain network by `mask.path` and tunes it; writes `tune.checkpoint` and returns its path."""
     settings = tune_settings(config)
-    device, data = inputs.device(config), training_data(config)
+    device, data = inputs.device(config), training_part(config, inputs.images(config, "train"))
     plain = inputs.configured_model(baseline_config(config))
     inputs.check_fit(data, plain, config)
     mask = read_mask(artifact(config, "mask.path"), plain.identity)
@@ -61,7 +57,7 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
     path = artifact(config, "tune.checkpoint")
     result = _learn(tune, config, reporter, model, data, settings, path, device)
     about = {"stage": "tune", "plain": plain.identity.to_header(), "mask": dict(mask.provenance), "grafted": mask.count}
-    _save(config, path, core, data, result, about)
+    _save(config, reporter, path, core, data, result, about)
     return path
 
 
@@ -97,13 +93,20 @@ def _common(config: Config, section: str) -> dict[str, Any]:
     }
 
 
-def training_data(config: Config) -> ImageData:
-    """The training split, its first `train.limit` images."""
-    data = inputs.images(config, "train")
-    limit = config["train.limit"]
+def training_part(config: Config, data: ImageData) -> ImageData:
+    """The first `train.limit` images of the training split.
+
+    Raises:
+        ConfigError: the split has fewer images, or `train.validation` leaves none to learn from.
+    """
+    limit, validation = config["train.limit"], config["train.validation"]
     if limit is not None and limit > len(data):
         raise ConfigError(f"{config.origin('train.limit')}: train.limit: {limit}, the split has {len(data)} images")
-    return data if limit is None else data.select(range(limit))
+    data = data if limit is None else data.select(range(limit))
+    if validation >= len(data):
+        where = f"{config.origin('train.validation')}: train.validation"
+        raise ConfigError(f"{where}: {validation} images leave none of {len(data)} to learn from; choose fewer")
+    return data
 
 
 def _learn(
@@ -118,13 +121,11 @@ def _learn(
 ) -> TrainResult:
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
     log, resume = path.with_suffix(".log.jsonl"), path.with_suffix(".resume")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not resume.exists():
-        write_atomically(log, b"")
-    write_atomically(path.with_suffix(".config.yaml"), config.to_yaml().encode())
     with reporter.bar(settings.section, settings.epochs) as bar:
 
         def on_epoch(record: EpochRecord) -> None:
+            if record.epoch == 1:
+                write_atomically(log, b"")
             append_record(log, vars(record))
             bar.advance()
             bar.print(_epoch_line(settings, record))
@@ -140,6 +141,8 @@ def _learn(
             data_fingerprint=data.fingerprint,
         )
     module.cpu().eval()
+    # An interruption between two writes may have cost the log an epoch.
+    write_atomically(log, "".join(json.dumps(vars(record)) + "\n" for record in result.history).encode())
     return result
 
 
@@ -153,9 +156,18 @@ def _epoch_line(settings: TrainSettings | TuneSettings, record: EpochRecord) -> 
 
 
 def _save(
-    config: Config, path: Path, core: nn.Module, data: ImageData, result: TrainResult, about: Mapping[str, Any]
+    config: Config,
+    reporter: Reporter,
+    path: Path,
+    core: nn.Module,
+    data: ImageData,
+    result: TrainResult,
+    about: Mapping[str, Any],
 ) -> None:
     """Writes the checkpoint with its provenance; only then is the resume file not needed any more."""
+    if path.exists():
+        reporter.say(f"earlier checkpoint kept as {keep_aside(path)}")
+    write_atomically(path.with_suffix(".config.yaml"), config.to_yaml().encode())
     header = {
         **about,
         "model_name": config["model.name"],

@@ -67,8 +67,7 @@ class Verification:
     def _save_counterexample(self, index: int, point: Tensor) -> None:
         with torch.no_grad():
             output = self.model.module(point.unsqueeze(0))[0]
-        path = self.config.path("attack.cex_path", must_exist=False)
-        assert path is not None
+        path = self.config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
         save_counterexample(path, index, point, output)
 
 

@@ -21,25 +21,27 @@ class Outcome:
     Attributes:
         run, name: the folder, and which network of it.
         grafted: share of grafted neurons.
-        unr, unr_ungrafted: unstable neuron ratio over all neurons, and over the ungrafted ones.
+        unr, unr_ungrafted: unstable neuron ratio over all neurons, and over the ungrafted ones; None if no image
+            of the population was counted.
         verified: VA, verified / all instances.
         clean, robust: SA and RA on the evaluated images.
         seconds: mean time per instance, attack included.
         undecided: instances without a proof or a counterexample.
-        instances, evaluated: numbers of images behind VA and UNR, and behind SA and RA.
+        instances, counted, evaluated: numbers of images behind VA and time, behind UNR, and behind SA and RA.
     """
 
     run: str
     name: str
     grafted: float
-    unr: float
-    unr_ungrafted: float
+    unr: float | None
+    unr_ungrafted: float | None
     verified: float
     clean: float
     robust: float
     seconds: float
     undecided: int
     instances: int
+    counted: int
     evaluated: int
 
 
@@ -60,27 +62,31 @@ def read_outcomes(folder: Path) -> list[Outcome]:
 def _read(folder: Path, name: str) -> Outcome:
     results_file = folder / f"verify_{name}.jsonl"
     _, results, complete = read_results(results_file)
-    if not complete:
+    if not complete or not results:
         raise FileFormatError(f"{results_file}: the verification is not finished; run 'abcrown-graft run' again")
     dump = load_dump(folder / f"verify_{name}_instability.safetensors")
-    evaluation = read_json(folder / f"evaluation_{name}.json")
-    decided = (Verdict.VERIFIED, Verdict.FALSIFIED)
-    try:
-        clean, robust = float(evaluation["standard_accuracy"]), float(evaluation["robust_accuracy"])
-        evaluated = int(evaluation["images"])
-    except (KeyError, TypeError, ValueError):
-        raise FileFormatError(f"{folder / f'evaluation_{name}.json'}: not an evaluation; run the stage again") from None
+    clean, robust, evaluated = _read_evaluation(folder / f"evaluation_{name}.json")
     return Outcome(
-        run=folder.name,
+        run=folder.resolve().name,
         name=name,
         grafted=dump.grafted_fraction,
-        unr=dump.unr(),
-        unr_ungrafted=dump.unr("ungrafted"),
+        unr=dump.unr() if dump.n else None,
+        unr_ungrafted=dump.unr("ungrafted") if dump.n else None,
         verified=sum(r.verdict is Verdict.VERIFIED for r in results) / len(results),
         clean=clean,
         robust=robust,
         seconds=sum(r.seconds for r in results) / len(results),
-        undecided=sum(r.verdict not in decided for r in results),
+        undecided=sum(r.verdict not in (Verdict.VERIFIED, Verdict.FALSIFIED) for r in results),
         instances=len(results),
+        counted=dump.n,
         evaluated=evaluated,
     )
+
+
+def _read_evaluation(path: Path) -> tuple[float, float, int]:
+    """SA, RA and the number of images."""
+    found = read_json(path)
+    try:
+        return float(found["standard_accuracy"]), float(found["robust_accuracy"]), int(found["images"])
+    except (KeyError, TypeError, ValueError):
+        raise FileFormatError(f"{path}: not an evaluation; run the stage again") from None

@@ -12,6 +12,8 @@ from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import apply
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (2, 5, 4)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -13,6 +16,7 @@ from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.definitions import model_definition, model_names
+from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,7 +27,6 @@ ROUNDING = 1e-4
 SMALLER = {
     "cnn_b": {"size": 8, "hidden": 20},
     "convbig_cifar": {"size": 8},
-    "convbig_mnist": {},
     "convhuge": {"size": 4},
     "resnet_2b": {"size": 8},
     "resnet_4b": {"size": 8},
@@ -79,6 +82,23 @@ def test_bounds_of_an_image_do_not_depend_on_its_batch(sample: Sample):
         for site, box in alone.pre_activation.items():
             torch.testing.assert_close(box.lower[0], together.pre_activation[site].lower[k])
             torch.testing.assert_close(box.upper[0], together.pre_activation[site].upper[k])
+
+
+@pytest.mark.parametrize(("blocks", "shape"), [(["linear"] * 3, (4,)), (["conv"] * 3, (1, 4, 4))])
+def test_neighbours_with_more_unstable_neurons_change_nothing(blocks: list[str], shape: tuple[int, ...]):
+    torch.manual_seed(0)
+    network = from_module(assembled(blocks, shape), shape)
+    centre = torch.randn(1, *shape, dtype=torch.float64)
+    boxes = [Box(centre - radius, centre + radius) for radius in (0.1, 2.0)]
+    alone = bound_network(network, boxes[0])
+    both = Box(torch.cat([b.lower for b in boxes]), torch.cat([b.upper for b in boxes]))
+    together = bound_network(network, both)
+    *_, last = network.sites
+    counts = together.unstable(last).flatten(1).sum(1)
+    assert counts[0] < counts[1]
+    for site, box in alone.pre_activation.items():
+        torch.testing.assert_close(together.pre_activation[site].lower[:1], box.lower)
+        torch.testing.assert_close(together.pre_activation[site].upper[:1], box.upper)
 
 
 @given(samples(fractions=(1,)))
@@ -147,7 +167,32 @@ def test_a_hand_computed_network():
     assert bounds.unstable(site).all()
 
 
-def hand_made():
+@pytest.mark.parametrize("layer", [nn.Linear, partial(nn.Conv2d, kernel_size=1)], ids=["dense", "windows"])
+def test_intermediate_bounds_see_what_cancels(layer: Callable[[int, int], nn.Module]):
+    # relu(x + 2) - relu(x + 2) = 0 on [-1, 1]; intervals say [-2, 2].
+    module = nn.Sequential(layer(1, 2), nn.ReLU(), layer(2, 1), nn.ReLU()).double()
+    shape = (1,) if layer is nn.Linear else (1, 2, 2)
+    with torch.no_grad():
+        for parameter, values in zip(module.parameters(), ([1, 1], [2, 2], [1, -1], [0]), strict=True):
+            parameter.copy_(torch.tensor(values).view(parameter.shape))
+    one = torch.ones(1, *shape).double()
+    network = from_module(module, shape)
+    crown, interval = (bound_network(network, Box(-one, one), method) for method in ("crown", "interval"))
+    assert set(crown.pre_activation["3"].lower.flatten().tolist()) == {0}
+    assert set(crown.pre_activation["3"].upper.flatten().tolist()) == {0}
+    assert set(interval.pre_activation["3"].upper.flatten().tolist()) == {2}
+
+
+def test_two_affine_layers_in_a_row_are_bounded_as_one():
+    module = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False), nn.ReLU()).double()
+    with torch.no_grad():
+        module[0].weight.fill_(1)
+        module[1].weight.copy_(torch.tensor([[2.0, -1.0]]))
+    z = bound_network(from_module(module, (1,)), Box(-torch.ones(1, 1).double(), torch.ones(1, 1).double()))
+    assert (z.pre_activation["2"].lower.item(), z.pre_activation["2"].upper.item()) == (-1, 1)  # intervals: 3
+
+
+def hand_made() -> Network:
     module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).double()
     with torch.no_grad():
         module[0].weight.copy_(torch.tensor([[1.0, 1], [1, -1]]))

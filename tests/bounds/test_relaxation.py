@@ -16,6 +16,8 @@ from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import apply
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ENDS = [
     (-1.0, 2.0), (-2.0, 1.0), (-1.0, 1.0), (0.5, 2.0), (-2.0, -0.5),  # unstable and stable
     (0.0, 0.0), (1.0, 1.0), (-1.0, -1.0), (0.0, 1.0), (-1.0, 0.0),  # degenerate, or zero at an end
@@ -37,7 +39,7 @@ HINGES = {
     "LeakyReLU 1": op.LeakyReLU(1.0),
     "ungrafted": grafted([False], 0.4, 0.3),
 }
-LINES = {"grafted": grafted([True], 0.4, 0.3), "falling": grafted([True], -2.0, 0.5), "pruned": grafted([True], 0, 0)}
+LINES = {"grafted": grafted([True], 0.4, 0.3), "falling": grafted([True], -0.75, 0.5), "pruned": grafted([True], 0, 0)}
 
 
 def lines_at(lower: float, upper: float, operator: op.Activation) -> list[Fraction]:
@@ -47,9 +49,8 @@ def lines_at(lower: float, upper: float, operator: op.Activation) -> list[Fracti
 
 def grid(lower: float, upper: float) -> Tensor:
     share = torch.linspace(0, 1, 41, dtype=torch.float64)
-    points = torch.tensor([lower]) * (1 - share) + torch.tensor([upper]) * share
     special = torch.tensor([lower, upper, min(max(0.0, lower), upper)], dtype=torch.float64)
-    return torch.cat([special, points.clamp(lower, upper)])
+    return torch.cat([special, (special[0] * (1 - share) + special[1] * share).clamp(lower, upper)])
 
 
 def assert_encloses(operator: op.Activation, lower: float, upper: float) -> None:
@@ -85,7 +86,7 @@ def test_a_stable_neuron_gets_its_exact_line_twice(name: str, ends: tuple[float,
 
 @pytest.mark.parametrize("ends", ENDS, ids=str)
 def test_a_grafted_neuron_gets_its_own_line_twice(ends: tuple[float, float]):
-    assert lines_at(*ends, LINES["falling"]) == [-2, 0.5, -2, 0.5]
+    assert lines_at(*ends, LINES["falling"]) == [-0.75, 0.5, -0.75, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ IMAGE_BLOCKS = {
     "strided": lambda s: nn.Sequential(nn.Conv2d(s[0], 2, (3, 2), (2, 1), (1, 0)), nn.ReLU(inplace=True)),
     "dilated": lambda s: nn.Sequential(nn.Conv2d(s[0], 2, 2, padding=1, dilation=2), nn.LeakyReLU(0.2)),
     "grouped": lambda s: nn.Sequential(nn.Conv2d(s[0], 2 * s[0], 3, 2, 1, groups=s[0]), nn.ReLU()),
-    "batch norm": lambda s: nn.Sequential(nn.Conv2d(s[0], 2, 3, 1, 1, bias=False), batch_norm((2,) + s[1:]), nn.ReLU()),
+    "batch norm": lambda s: nn.Sequential(nn.Conv2d(s[0], 2, 3, 1, 1, bias=False), batch_norm((2, *s[1:])), nn.ReLU()),
     "loose batch norm": lambda s: nn.Sequential(batch_norm(s), nn.ReLU()),
     "pool": lambda s: nn.Sequential(nn.AvgPool2d(2, 1, 1), nn.Conv2d(s[0], 2, 2), nn.ReLU()),
     "zero pad": lambda s: nn.Sequential(nn.ZeroPad2d((1, 0, 0, 2)), nn.Conv2d(s[0], 2, 3), nn.ReLU()),
@@ -130,11 +130,13 @@ def enliven(layer: nn.Module) -> None:
 
 
 def assembled(blocks: list[str], input_shape: tuple[int, ...], outputs: int = 3) -> nn.Sequential:
-    """The named blocks in a row and a linear layer; float64, evaluation mode."""
+    """The named blocks in a row while the image is two pixels wide, and a linear layer; float64, evaluation mode."""
     table = IMAGE_BLOCKS if len(input_shape) == 3 else FLAT_BLOCKS
     layers: list[nn.Module] = []
     shape = input_shape
     for name in blocks:
+        if min(shape[1:], default=2) < 2:
+            break
         layers.append(table[name](shape).eval())
         layers[-1].apply(enliven)
         with torch.no_grad():
@@ -172,6 +174,6 @@ def samples(draw: st.DrawFn, fractions: tuple[float, ...] = (0, 0.5, 1), batch: 
     with torch.random.fork_rng():
         torch.manual_seed(draw(st.integers(0, 2**20)))
         module = assembled(blocks, shape)
-        if fraction is not None and fraction > 0:
+        if fraction > 0:
             module = grafted(module, shape, fraction)
         return Sample(module, from_module(module, shape), random_box(shape, batch, radius))

@@ -62,7 +62,9 @@ class TestKnownTruth:
         assert found.margin == pytest.approx(-0.6)
 
     def test_a_tie_is_no_correct_prediction(self, compare):
-        assert decided(compare, torch.tensor([[0.5, 0.5]]), [0])[0].verdict == Verdict.FALSIFIED
+        batch = through(compare, torch.tensor([[0.5, 0.5]]), [0], settings(attack=None, incomplete=False))
+        assert batch.results()[0].verdict == Verdict.FALSIFIED
+        assert batch.counterexamples[0].tolist() == [0.5, 0.5]
 
     def test_a_counterexample_is_in_the_box_and_fools_the_module(self, compare):
         batch = through(compare, torch.tensor([[0.55, 0.45]]), [0])
@@ -96,7 +98,8 @@ class TestKnownTruth:
 def random_net(seed: int) -> nn.Sequential:
     """Three classes of about equal size on the unit square, with curved borders."""
     torch.manual_seed(seed)
-    module = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).requires_grad_(False)
+    layers = [nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)]
+    module = nn.Sequential(*layers).requires_grad_(False)
     for layer in module[::2]:
         layer.weight *= 3
     outputs = module(torch.rand(1000, 2))

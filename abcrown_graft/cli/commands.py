@@ -1,0 +1,187 @@
+"""The subcommands of `abcrown-graft`: what each is called, which flags it takes, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from abcrown_graft.cli.lines import unr_lines
+from abcrown_graft.cli.reporter import ConsoleReporter, print_table
+from abcrown_graft.config.config import Config
+from abcrown_graft.config.flags import Parser
+from abcrown_graft.errors import ConfigError
+
+GENERAL = ("general.device", "general.seed", "general.root_path", "general.progress", "pipeline.output")
+SUBJECT = ("model.", "data.", "specification.")
+EVERYTHING = (
+    *(*GENERAL, "general.engine", "general.double_fp", "general.save_adv_example"),
+    *("general.complete_verifier", "general.enable_incomplete_verification"),
+    *("model.", "data.", "specification.", "solver.", "bab.", "attack.", "graft."),
+    *("train.", "instability.", "significance.", "mask.", "tune.", "evaluate.", "report.", "pipeline."),
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        help: one line.
+        options: keys, or prefixes of keys, whose flags it takes.
+        run: does it, given the configuration and the parsed words; returns the exit code.
+        config: how its YAML file is named: "flag" (`--config FILE`, optional), "word" (`FILE`), or "none".
+        extend: adds arguments of its own to its parser.
+    """
+
+    help: str
+    options: tuple[str, ...]
+    run: Callable[[Config, argparse.Namespace], int]
+    config: str = "flag"
+    extend: Callable[[Parser], object] | None = None
+
+
+def _train(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.training import train_stage
+
+    return _done("checkpoint", train_stage(config, ConsoleReporter(config)))
+
+
+def _instability(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.instability.dump import load
+    from abcrown_graft.pipeline.scoring import instability_stage
+
+    path = instability_stage(config, ConsoleReporter(config), arguments.grafted)
+    print("\n".join(unr_lines(load(path))))
+    return _done("instability dump", path)
+
+
+def _merge(config: Config, arguments: argparse.Namespace) -> int:
+    from functools import reduce
+
+    from abcrown_graft.instability.dump import load, merge
+
+    target = config.path("instability.dump", must_exist=False)
+    if target is None:
+        raise ConfigError("instability.dump: not set; give --instability_dump FILE for the merged dump")
+    merged = reduce(merge, [load(path) for path in arguments.dumps])
+    merged.save(target)
+    print("\n".join(unr_lines(merged)))
+    return _done("instability dump", target)
+
+
+def _significance(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.scoring import significance_stage
+
+    return _done("significance scores", significance_stage(config, ConsoleReporter(config)))
+
+
+def _mask(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.scoring import mask_stage
+
+    return _done("mask", mask_stage(config, ConsoleReporter(config)))
+
+
+def _tune(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.training import tune_stage
+
+    return _done("checkpoint", tune_stage(config, ConsoleReporter(config)))
+
+
+def _evaluate(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.evaluation import evaluate_stage
+
+    return _done("evaluation", evaluate_stage(config, ConsoleReporter(config)))
+
+
+def _report(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.reporting import write_report
+
+    path = config.path("report.path", must_exist=False)
+    print_table(write_report([Path(folder) for folder in arguments.runs], path))
+    return _done("report", path) if path is not None else 0
+
+
+def _run(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.artifacts import output_folder
+    from abcrown_graft.pipeline.run import run_pipeline
+    from abcrown_graft.report.outcome import read_outcomes
+
+    path = run_pipeline(config, ConsoleReporter(config))
+    print_table(read_outcomes(output_folder(config)))
+    return _done("report", path)
+
+
+def _done(what: str, path: Path) -> int:
+    """Tells where the result lies; the exit code."""
+    print(f"{what}: {path.resolve()}")
+    return 0
+
+
+def _take_grafted(parser: Parser) -> None:
+    words = "bound the network of section graft instead of the plain one of model.path"
+    parser.add_argument("--grafted", action="store_true", help=words)
+
+
+def _take_dumps(parser: Parser) -> None:
+    parser.add_argument("dumps", nargs="+", metavar="DUMP", help="dumps of one model and settings")
+
+
+def _take_runs(parser: Parser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a finished run")
+
+
+COMMANDS = {
+    "train": Command(
+        help="robust training (FAT) of the plain network",
+        options=(*GENERAL, *SUBJECT, "train."),
+        run=_train,
+    ),
+    "instability": Command(
+        help="count unstable neurons over a split, without attack or search",
+        options=(*GENERAL, *SUBJECT, "instability.", "solver.", "general.double_fp", "graft."),
+        run=_instability,
+        extend=_take_grafted,
+    ),
+    "merge": Command(
+        help="merge instability dumps of disjoint images",
+        options=("instability.dump",),
+        run=_merge,
+        config="none",
+        extend=_take_dumps,
+    ),
+    "significance": Command(
+        help="score every neuron's significance",
+        options=(*GENERAL, *SUBJECT, "significance."),
+        run=_significance,
+    ),
+    "mask": Command(
+        help="choose the neurons to graft",
+        options=(*GENERAL, "model.name", "model.input_shape", "mask.", "instability.dump", "significance.path"),
+        run=_mask,
+    ),
+    "tune": Command(
+        help="graft the plain network and tune it",
+        options=(*GENERAL, *SUBJECT, "train.", "tune.", "mask.path"),
+        run=_tune,
+    ),
+    "evaluate": Command(
+        help="clean and PGD accuracy (SA, RA)",
+        options=(*GENERAL, *SUBJECT, "graft.", "evaluate."),
+        run=_evaluate,
+    ),
+    "report": Command(
+        help="before/after table of finished runs",
+        options=("report.",),
+        run=_report,
+        config="none",
+        extend=_take_runs,
+    ),
+    "run": Command(
+        help="all stages, skipping those that are up to date",
+        options=EVERYTHING,
+        run=_run,
+        config="word",
+    ),
+}

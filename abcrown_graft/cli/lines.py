@@ -1,0 +1,59 @@
+"""What the commands print about a verification, besides the summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abcrown_graft import __version__
+
+if TYPE_CHECKING:
+    from abcrown_graft.instability.dump import InstabilityDump
+    from abcrown_graft.pipeline.verification import Verification
+    from abcrown_graft.verify.verdict import InstanceResult
+
+
+def opening_lines(verification: Verification) -> list[str]:
+    """What is left of earlier runs; nothing if this is the first."""
+    lines = []
+    kept, done, recorder = verification.results.kept, verification.results.done, verification.recorder
+    if kept:
+        lines.append(f"earlier results kept as {kept}")
+    if done:
+        lines.append(f"resuming: {len(done)} of {len(verification.indices)} images are done")
+    if recorder is not None and recorder.dump.n:
+        lines.append(f"instability: going on with {recorder.dump.n} images counted in {recorder.path}")
+    return lines
+
+
+def verdict_line(result: InstanceResult) -> str:
+    """One instance, as it comes."""
+    bound = "" if result.lower_bound is None else f", margin at least {result.lower_bound:.5g}"
+    return (
+        f"idx: {result.index}, label: {result.label}, predicted: {result.predicted}, "
+        f"Result: {result.status} in {result.seconds:.4f} seconds{bound}"
+    )
+
+
+def closing_lines(verification: Verification) -> list[str]:
+    """Instability, engine, and where the results are."""
+    lines = []
+    recorder = verification.recorder
+    if recorder is not None:
+        lines += [*unr_lines(recorder.dump), f"instability dump: {recorder.path.resolve()}"]
+    if verification.config["general.complete_verifier"] != "skip":
+        lines.append("note: this version searches no further than CROWN bounds; undecided images are unknown")
+    precision = "float64" if verification.settings.double else "float32"
+    how = f"abcrown-graft {__version__}, {verification.device}, {precision}, decided in float64"
+    lines.append(f"engine: native ({how})")
+    lines.append(f"results file: {verification.results.path.resolve()}")
+    return lines
+
+
+def unr_lines(dump: InstabilityDump) -> list[str]:
+    """The unstable neuron ratio under both denominators."""
+    if dump.n == 0:
+        return ["UNR: no image of the population was counted"]
+    return [
+        f"UNR: {100 * dump.unr():.2f}% of all neurons, {100 * dump.unr('ungrafted'):.2f}% of the ungrafted ones "
+        f"({dump.n} images)"
+    ]

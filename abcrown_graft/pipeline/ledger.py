@@ -1,0 +1,44 @@
+"""`stages.json`: what every stage of a pipeline was made from, and what it left behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from abcrown_graft.pipeline.artifacts import read_json, write_json
+
+Hashes = list[str | None]
+
+
+class Ledger:
+    """The stages that were begun or finished in a folder; every change is on the disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads `path` if it exists.
+
+        Raises:
+            FileFormatError: it holds something else than a JSON object.
+        """
+        self.path = path
+        self._entries = read_json(path) if path.exists() else {}
+
+    def is_begun(self, stage: str, before: Mapping[str, Any]) -> bool:
+        """Whether the stage was last begun from these inputs and settings."""
+        entry = self._entries.get(stage)
+        return isinstance(entry, dict) and entry.get("before") == before
+
+    def left(self, stage: str, before: Mapping[str, Any]) -> Hashes | None:
+        """The hashes of the files that the stage left when it finished; None unless made from `before`."""
+        return self._entries[stage].get("after") if self.is_begun(stage, before) else None
+
+    def note(self, stage: str, before: Mapping[str, Any], after: Hashes | None = None) -> None:
+        """Notes that the stage begins, or with `after` that it is finished."""
+        self._entries[stage] = {"before": dict(before), "after": after}
+        write_json(self.path, self._entries)
+
+
+def hashes(paths: Sequence[Path]) -> Hashes:
+    """SHA-256 of each file, None for a missing one."""
+    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in paths]

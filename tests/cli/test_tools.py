@@ -1,0 +1,112 @@
+"""`abcrown-graft`: its subcommands and what their command lines take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import run_main
+
+from abcrown_graft import __version__
+from abcrown_graft.cli import tools
+from abcrown_graft.cli.commands import COMMANDS
+from abcrown_graft.cli.tools import build_parser, main
+from abcrown_graft.config.schema import SCHEMA
+
+STAGES = ("train", "instability", "merge", "significance", "mask", "tune", "evaluate", "report", "run")
+SECTIONS = {"train": "train", "significance": "significance", "mask": "mask", "tune": "tune", "evaluate": "evaluate"}
+
+
+def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as exit:
+        main([*words, "--help"])
+    assert exit.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_lists_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of(capsys=capsys).split())
+    assert tuple(COMMANDS) == STAGES
+    for name, command in COMMANDS.items():
+        assert f"{name} {command.help}" in text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_help_of_a_stage_says_what_it_does(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(stage, capsys=capsys)
+    assert f"usage: abcrown-graft {stage}" in text and COMMANDS[stage].help in " ".join(text.split())
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    assert capsys.readouterr().out == f"abcrown-graft {__version__}\n"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_prefix_of_a_stage_means_some_option(stage: str) -> None:
+    for prefix in COMMANDS[stage].options:
+        assert any(key.startswith(prefix) for key in SCHEMA), prefix
+
+
+@pytest.mark.parametrize(("stage", "section"), SECTIONS.items())
+def test_a_stage_takes_all_flags_of_its_own_section(stage: str, section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(stage, capsys=capsys)
+    flags = [option.flag for option in SCHEMA.values() if option.section == section]
+    assert flags and all(flag in text for flag in flags)
+
+
+def test_run_takes_the_flags_of_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of("run", capsys=capsys)
+    stage_options = [option for option in SCHEMA.values() if not option.of_engine]
+    assert len(stage_options) > 40
+    assert all(option.flag in text for option in stage_options)
+
+
+def test_no_stage_shows_flags_that_only_alpha_beta_crown_implements(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--csv_name" not in help_of("run", capsys=capsys)
+
+
+def test_options_take_precedence_over_the_file_of_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    command = COMMANDS["evaluate"]
+    spy = type(command)(command.help, command.options, lambda config, arguments: seen.append(config) or 0)
+    monkeypatch.setitem(tools.COMMANDS, "evaluate", spy)
+    (tmp_path / "a.yaml").write_text("evaluate: {limit: 5, pgd_steps: 7}\n")
+    assert main(["evaluate", "--config", str(tmp_path / "a.yaml"), "--evaluate_limit", "9"]) == 0
+    (config,) = seen
+    assert (config["evaluate.limit"], config["evaluate.pgd_steps"]) == (9, 7)
+    assert config.file == tmp_path / "a.yaml"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "no stage given; choose one of train, instability"),
+        (("trian",), "invalid choice: 'trian'"),
+        (("train", "--train_epoch", "3"), "unknown flag --train_epoch; did you mean --train_epochs?"),
+        (("train", "extra"), "unexpected argument 'extra'"),
+        (("train", "--train_epochs", "many"), "flag --train_epochs: train.epochs: expected an integer"),
+        (("run",), "the following arguments are required: FILE"),
+        (("report",), "the following arguments are required: RUN"),
+        (("merge",), "the following arguments are required: DUMP"),
+        (("merge", "a.safetensors"), "give --instability_dump FILE"),
+        (("mask", "--config", "nowhere.yaml"), "nowhere.yaml: no such file"),
+    ],
+)
+def test_wrong_words_are_one_line(words: tuple[str, ...], told: str) -> None:
+    found = run_main(main, *words)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("error: ") and found.err.count("\n") == 1
+    assert told in found.err
+
+
+def test_a_script_is_its_stage_with_the_words_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools.sys, "argv", ["scripts/merge.py", "nowhere.safetensors", "--instability_dump", "x"])
+    found = run_main(lambda words: tools.stage_main("merge"))
+    assert (found.code, found.err) == (2, "error: nowhere.safetensors: no such file\n")
+
+
+def test_a_parser_is_made_anew_each_time() -> None:
+    assert build_parser() is not build_parser()

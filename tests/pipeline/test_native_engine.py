@@ -1,0 +1,35 @@
+"""What the native engine does not do is refused before anything else happens."""
+
+from __future__ import annotations
+
+import pytest
+
+from abcrown_graft.config.load import load_config
+from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.pipeline.engine import require_native
+
+
+@pytest.mark.parametrize("engine", ("auto", "native"))
+def test_defaults_are_fine(engine: str) -> None:
+    require_native(load_config(None, {"general.engine": engine}))
+
+
+def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:
+    config = load_config(None, {"bab.branching.method": "babsr", "instability.method": "alpha-crown"})
+    require_native(config, ("specification.",))
+    with pytest.raises(UnsupportedError, match=r"instability\.method = 'alpha-crown' is not implemented"):
+        require_native(config, ("specification.", "instability."))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"general.engine": "abcrown"}, "flag --engine: general.engine: abcrown is not available"),
+        ({"general.complete_verifier": "mip"}, "general.complete_verifier = 'mip' is not implemented by the native engine"),
+        ({"bab.branching.method": "babsr"}, "bab.branching.method = 'babsr' is not implemented by the native engine"),
+        ({"specification.norm": 2.0}, "specification.norm = 2.0 is not implemented"),
+    ],
+)
+def test_what_is_not_there_is_named(values: dict[str, object], told: str) -> None:
+    with pytest.raises(UnsupportedError, match=told):
+        require_native(load_config(None, values))

@@ -1,0 +1,276 @@
+"""The whole pipeline: what runs, what is skipped, what is kept, and that interruptions leave no trace."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Listener, miniature
+
+from abcrown_graft.config.config import Config
+from abcrown_graft.errors import FileFormatError
+from abcrown_graft.files import read_safetensors
+from abcrown_graft.graft.mask import GraftMask
+from abcrown_graft.instability import dump as dumps
+from abcrown_graft.models.weights import package_folder
+from abcrown_graft.pipeline import evaluation, reporting, scoring, training, verification
+from abcrown_graft.pipeline.run import pipeline_stages, run_pipeline
+from abcrown_graft.report.outcome import read_outcomes
+from abcrown_graft.verify.results import read_results
+from abcrown_graft.verify.verdict import InstanceResult
+
+STAGES = ["train", "instability", "significance", "mask", "tune"]
+STAGES += ["verify baseline", "evaluate baseline", "verify grafted", "evaluate grafted", "report"]
+AFTER_MASK = ["mask", "tune", "verify grafted", "evaluate grafted", "report"]
+WEIGHTS = package_folder() / "model_defs" / "weights" / "digits_baseline.safetensors"
+
+
+def run(config: Config) -> tuple[list[str], list[str]]:
+    """The stages that ran, and the other lines."""
+    listener = Listener()
+    run_pipeline(config, listener)
+    heads = [line[1:-1] for line in listener.lines if line.startswith("[") and line.endswith("]")]
+    return heads, listener.lines
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder with a finished run, and the stages that ran."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(miniature(folder))[0]
+
+
+@pytest.fixture
+def copy(tmp_path: Path, finished: tuple[Path, list[str]]) -> Path:
+    """A copy of the finished run that a test may change."""
+    shutil.copytree(finished[0] / "out", tmp_path / "out")
+    return tmp_path
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_first_run_goes_through_all_stages_in_order(finished: tuple[Path, list[str]]) -> None:
+    assert finished[1] == STAGES == [stage.name for stage in pipeline_stages(miniature(finished[0]))]
+
+
+def test_everything_lies_in_the_output_folder(finished: tuple[Path, list[str]]) -> None:
+    folder = finished[0]
+    assert sorted(path.name for path in folder.iterdir()) == ["miniature.yaml", "out"]
+    written = {path.name for stage in pipeline_stages(miniature(folder)) for path in stage.writes}
+    beside = {"stages.json", "train.log.jsonl", "train.config.yaml", "tune.log.jsonl", "tune.config.yaml"}
+    assert {path.name for path in (folder / "out").iterdir()} == written | beside
+
+
+def test_the_report_compares_the_two_networks(finished: tuple[Path, list[str]]) -> None:
+    baseline, grafted = read_outcomes(finished[0] / "out")
+    assert (baseline.name, grafted.name) == ("baseline", "grafted")
+    assert (baseline.grafted, grafted.grafted) == (0, 0.5)
+    assert baseline.instances == grafted.instances == 12
+    assert grafted.unr < baseline.unr
+    report = (finished[0] / "out" / "report.md").read_text()
+    assert "| out | baseline | 0.00 |" in report and "| out | grafted | 50.00 |" in report
+
+
+def test_an_unchanged_run_skips_every_stage_and_writes_nothing(copy: Path) -> None:
+    before = times(copy / "out")
+    heads, lines = run(miniature(copy))
+    assert heads == []
+    assert lines == [f"[{stage}] unchanged, skipped" for stage in STAGES]
+    assert times(copy / "out") == before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"general__progress": False},
+        {"data__data_dir": "elsewhere"},
+        {"general__results_file": "other.txt"},
+        {"model__path": "out/train.safetensors"},
+    ],
+)
+def test_what_no_stage_depends_on_changes_nothing(copy: Path, changed: dict[str, object]) -> None:
+    if "model__path" in changed:
+        changed = {"model__path": str(copy / "out" / "train.safetensors")}
+    assert run(miniature(copy, **changed))[0] == []
+
+
+def test_another_ratio_makes_a_new_grafted_network_of_the_same_plain_one(copy: Path) -> None:
+    old = {path.name: path.read_bytes() for path in (copy / "out").iterdir()}
+    heads, lines = run(miniature(copy, mask__ratio=0.25))
+    assert heads == AFTER_MASK
+    assert GraftMask.load(copy / "out" / "mask.safetensors").fraction == pytest.approx(0.25, abs=1e-3)
+    kept = ("mask.1.safetensors", "tune.1.safetensors", "verify_grafted.1.jsonl", "evaluation_grafted.1.json", "report.1.md")
+    for name in (*kept, "verify_grafted_instability.1.safetensors"):
+        assert (copy / "out" / name).read_bytes() == old[name.replace(".1.", ".")]
+        assert any(line.endswith(f"kept as {copy}/out/{name}") for line in lines)
+    same = ("train.safetensors", "instability.safetensors", "significance.safetensors", "verify_baseline.jsonl")
+    assert all((copy / "out" / name).read_bytes() == old[name] for name in same)
+    assert run(miniature(copy, mask__ratio=0.25))[0] == [], "and that is the state of things now"
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"report__path": "{folder}/mine.md"}, ["report"]),
+        ({"evaluate__limit": 40}, ["evaluate baseline", "evaluate grafted", "report"]),
+        ({"data__end": 11}, ["verify baseline", "verify grafted", "report"]),
+        ({"attack__pgd_steps": 4}, ["verify baseline", "verify grafted", "report"]),
+        ({"tune__lr": 0.02}, ["tune", "verify grafted", "evaluate grafted", "report"]),
+        ({"significance__samples": 40}, ["significance", *AFTER_MASK]),
+    ],
+)
+def test_a_stage_runs_again_only_if_it_depends_on_the_change(
+    copy: Path, changed: dict[str, object], expected: list[str]
+) -> None:
+    changed = {key: value.format(folder=copy) if isinstance(value, str) else value for key, value in changed.items()}
+    assert run(miniature(copy, **changed))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "also"),
+    [
+        ("significance.safetensors", "significance", []),
+        ("mask.safetensors", "mask", []),
+        ("evaluation_baseline.json", "evaluate baseline", []),
+        ("report.md", "report", []),
+        ("verify_grafted.jsonl", "verify grafted", ["report"]),  # its times differ
+    ],
+)
+def test_a_deleted_file_is_made_again_and_what_follows_stays(copy: Path, name: str, stage: str, also: list[str]) -> None:
+    before = (copy / "out" / name).read_bytes()
+    (copy / "out" / name).unlink()
+    assert run(miniature(copy))[0] == [stage, *also]
+    if not also:
+        assert (copy / "out" / name).read_bytes() == before
+    assert run(miniature(copy))[0] == []
+
+
+def test_training_anew_gives_the_same_file_so_nothing_else_runs(tmp_path: Path) -> None:
+    config = miniature(tmp_path, train__epochs=1, train__limit=100, tune__epochs=1, data__end=2)
+    run(config)
+    before = (tmp_path / "out" / "train.safetensors").read_bytes()
+    (tmp_path / "out" / "train.safetensors").unlink()
+    assert run(config)[0] == ["train"]
+    assert (tmp_path / "out" / "train.safetensors").read_bytes() == before
+
+
+def test_a_file_that_somebody_changed_is_kept_and_made_again(copy: Path) -> None:
+    path = copy / "out" / "mask.safetensors"
+    before = path.read_bytes()
+    path.write_bytes(b"somebody's own")
+    heads, lines = run(miniature(copy))
+    assert heads == ["mask"]
+    assert f"[mask] made from other inputs or settings: kept as {copy}/out/mask.1.safetensors" in lines
+    assert (copy / "out" / "mask.1.safetensors").read_bytes() == b"somebody's own"
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_record_of_the_stages_is_named(copy: Path) -> None:
+    (copy / "out" / "stages.json").write_text("{")
+    with pytest.raises(FileFormatError, match=r"stages\.json: not a readable JSON file"):
+        run(miniature(copy))
+
+
+def test_a_finished_network_is_grafted_without_training(tmp_path: Path) -> None:
+    config = miniature(tmp_path, model__path=str(WEIGHTS), tune__epochs=1, data__end=4)
+    assert run(config)[0] == STAGES[1:]
+    assert not (tmp_path / "out" / "train.safetensors").exists()
+    model = dumps.load(tmp_path / "out" / "verify_baseline_instability.safetensors").model
+    assert model == dumps.load(tmp_path / "out" / "instability.safetensors").model
+    assert run(config)[0] == []
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the next run stop as on Ctrl-C in the middle of a stage."""
+    places = {
+        "train": (training, "append_record"),
+        "instability": (scoring, "verify_images"),
+        "significance": (scoring, "significance"),
+        "mask": (scoring, "select_mask"),
+        "tune": (training, "append_record"),
+        "verify": (verification, "verify_images"),
+        "evaluate": (evaluation, "pgd_accuracy"),
+        "report": (reporting, "markdown"),
+    }
+    real = {place: getattr(*place) for place in set(places.values())}
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    def results(*args: object, **kwargs: object) -> Iterator[InstanceResult]:
+        for done, result in enumerate(real[verification, "verify_images"](*args, **kwargs)):
+            if done == 7:
+                raise KeyboardInterrupt
+            yield result
+
+    def set_trap(stage: str) -> None:
+        for place, function in real.items():
+            monkeypatch.setattr(*place, function)
+        if stage:
+            place = places[stage.split()[0]]
+            monkeypatch.setattr(*place, results if place[1] == "verify_images" else stop)
+
+    return set_trap
+
+
+def test_a_run_interrupted_in_every_stage_ends_as_an_uninterrupted_one(
+    tmp_path: Path, finished: tuple[Path, list[str]], interrupted_at: Callable[[str], None]
+) -> None:
+    config = miniature(tmp_path)
+    for number, stage in enumerate(STAGES):
+        interrupted_at(stage)
+        listener = Listener()
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(config, listener)
+        heads = [line for line in listener.lines if line.startswith("[")]
+        # What was done before is skipped; what the last interruption cut short is finished.
+        assert heads[max(0, number - 1) :] == [f"[{name}]" for name in STAGES[max(0, number - 1) : number + 1]]
+    interrupted_at("")
+    assert run(config)[0] == ["report"]
+    ours, theirs = tmp_path / "out", finished[0] / "out"
+    assert {path.name for path in ours.iterdir()} == {path.name for path in theirs.iterdir()}, "nothing is left over"
+    for name in ("train.safetensors", "tune.safetensors", "mask.safetensors", "significance.safetensors"):
+        a, b = read_safetensors(ours / name)[0], read_safetensors(theirs / name)[0]
+        assert all(torch.equal(a[key], b[key]) for key in b), name
+    for name in ("evaluation_baseline.json", "evaluation_grafted.json"):
+        assert json.loads((ours / name).read_text()) == json.loads((theirs / name).read_text())
+    for name in ("instability", "verify_baseline_instability", "verify_grafted_instability"):
+        a, b = dumps.load(ours / f"{name}.safetensors"), dumps.load(theirs / f"{name}.safetensors")
+        assert torch.equal(a.indices, b.indices) and all(torch.equal(a.counts[k], b.counts[k]) for k in b.counts)
+    for name in ("verify_baseline.jsonl", "verify_grafted.jsonl"):
+        a, b = (
+            [replace(r, seconds=0.0, lower_bound=None, margin=None) for r in read_results(folder / name)[1]]
+            for folder in (ours, theirs)
+        )
+        assert a == b
+
+
+def test_an_interrupted_stage_starts_anew_under_other_settings(
+    tmp_path: Path, interrupted_at: Callable[[str], None]
+) -> None:
+    training_log = training.append_record
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "append_record", lambda path, record: _stop_after(training_log, path, record))
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(miniature(tmp_path), Listener())
+    assert (tmp_path / "out" / "train.resume").exists()
+    interrupted_at("instability")
+    listener = Listener()
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(miniature(tmp_path, train__epochs=2), listener)
+    assert f"kept as {tmp_path}/out/train.1.resume" in listener.lines[0]
+    assert [line for line in listener.lines if line.startswith("train epoch")][0].startswith("train epoch 1/2")
+
+
+def _stop_after(log: Callable[..., None], path: Path, record: dict[str, object]) -> None:
+    log(path, record)
+    if record["epoch"] == 2:
+        raise KeyboardInterrupt
