@@ -37,7 +37,7 @@ def lower_bound(
 
 
 ActivationRule = Callable[[str, Tensor], "tuple[Tensor, Tensor | float]"]
-"""From a site and coefficients `(batch, spec, *neurons)` of its output to those of its input and constants `(batch, spec)`."""
+"""From a site and coefficients `(batch, spec, *neurons)` after it to those before it, and constants `(batch, spec)`."""
 
 
 def pull_to_input(network: Network, start: str, rows: Tensor, rule: ActivationRule) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,8 @@ from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval
 from abcrown_graft.bounds.relaxation import Relaxation, relax
 from abcrown_graft.bounds.rounding import Magnitudes
-from abcrown_graft.bounds.windows import bound_neurons, is_windowed, largest_window
+from abcrown_graft.bounds.windowed import bound_neurons
+from abcrown_graft.bounds.windows import is_windowed, largest_window
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 

@@ -1,25 +1,20 @@
-"""CROWN's backward pass for neurons of convolutional layers, on their receptive fields only.
+"""Coefficients of convolutional neurons, on their receptive fields only.
 
 A neuron of an early convolution depends on a small window of each earlier map, so its coefficients
 are kept as that window and its position. A window that has outgrown its map is cut to the map. Rows
 are (image, neuron) pairs, so images with different numbers of interesting neurons share a pass.
 
-Same mathematics as `backward`; α,β-CROWN calls the idea patches mode (Xu et al. 2020, appendix).
+The passes are in `windowed`; α,β-CROWN calls the idea patches mode (Xu et al. 2020, appendix).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import singledispatch
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from abcrown_graft.bounds.box import Box
-from abcrown_graft.bounds.relaxation import Relaxation
-from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 
@@ -47,9 +42,8 @@ class Windows:
         """The rows followed by their negatives."""
         if self.signed:
             return self
-        values, top, left = (torch.cat(pair) for pair in (
-            (self.values, -self.values), (self.top, self.top), (self.left, self.left)))
-        return Windows(values, top, left, self.shape, True)
+        values = torch.cat([self.values, -self.values])
+        return Windows(values, self.top.repeat(2), self.left.repeat(2), self.shape, True)
 
     def rows_of_map(self) -> Tensor:
         """Row of the map that each window row lies on, `(rows, h)`."""
@@ -82,7 +76,7 @@ class Windows:
         return replace(self, values=values, top=zero, left=zero)
 
     def positions(self, image: Tensor) -> Tensor:
-        """Index of each window entry in a flattened `(batch, *shape)` tensor; entries outside point somewhere inside."""
+        """Index of each entry in a flattened `(batch, *shape)` tensor; entries outside point somewhere inside."""
         channels, height, width = self.shape
         i, j = self.rows_of_map().clamp(0, height - 1), self.columns_of_map().clamp(0, width - 1)
         plane = i.unsqueeze(2) * width + j.unsqueeze(1)
@@ -131,7 +125,8 @@ def _is_planar(node: Node) -> bool:
     if isinstance(operator, op.Pad):
         return len(operator.amounts) == 4 and min(operator.amounts) >= 0
     if isinstance(operator, op.Scale):
-        return all(t.numel() in (1, node.shape[0]) and t.shape[-2:].numel() <= 1 for t in (operator.scale, operator.shift))
+        constants = (operator.scale, operator.shift)
+        return all(t.numel() in (1, node.shape[0]) and t.shape[-2:].numel() <= 1 for t in constants)
     return True
 
 
@@ -161,130 +156,3 @@ def _grown(operator: op.Operator, h: int, w: int) -> tuple[int, int]:
         return h, w
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     return (h - 1) * stride[0] + reach[0], (w - 1) * stride[1] + reach[1]
-
-
-def bound_neurons(
-    network: Network, name: str, image: Tensor, neuron: Tensor, relaxations: Mapping[str, Relaxation], box: Box
-) -> tuple[Tensor, Tensor]:
-    """CROWN lower and upper bounds `(rows,)` of single neurons of a windowed node.
-
-    Args:
-        network: the graph; `is_windowed(network, name)` holds.
-        name: the node.
-        image, neuron: which image of the batch, and which neuron of the flattened node, `(rows,)`.
-        relaxations: of every activation before the node, by site.
-        box: of inputs, `(batch, *input shape)`.
-    """
-    pending = {name: _single_neurons(neuron, network.by_name[name].shape, box.lower.dtype)}
-    constant = box.lower.new_zeros(2, len(neuron))
-    order = [node.name for node in network.nodes]
-    for current in reversed(order[1 : order.index(name) + 1]):
-        if current not in pending:
-            continue
-        windows, node = pending.pop(current), network.by_name[current]
-        if isinstance(node.operator, op.Activation):
-            pulled, added = _through_activation(windows.with_signs(), relaxations[current], image)
-            parts: tuple[Windows, ...] = (pulled,)
-        else:
-            shapes = tuple(network.by_name[source].shape for source in node.inputs)
-            parts, added = pull_back_windows(node.operator, windows, shapes)
-            signed = added if windows.signed else torch.cat([added, -added])
-            added = signed.view(2, -1)
-        constant = constant + added
-        for source, part in zip(node.inputs, parts, strict=True):
-            pending[source] = pending[source] + part if source in pending else part
-    at_input = pending[network.input.name].with_signs()
-    lower, upper = (constant + _minimum(at_input, image, box)).unbind(0)
-    return lower, -upper
-
-
-def _single_neurons(neuron: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Windows:
-    channels, height, width = shape
-    channel, place = neuron // (height * width), neuron % (height * width)
-    values = torch.zeros(len(neuron), channels, 1, 1, dtype=dtype, device=neuron.device)
-    values[torch.arange(len(neuron), device=neuron.device), channel] = 1
-    return Windows(values, place // width, place % width, shape)
-
-
-def _through_activation(windows: Windows, lines: Relaxation, image: Tensor) -> tuple[Windows, Tensor]:
-    """As in `backward`; the lines are looked up for the unsigned rows and used for both halves."""
-    half = len(image)
-    at = replace(windows, top=windows.top[:half], left=windows.left[:half]).positions(image)
-    lower_slope, upper_slope, lower_intercept, upper_intercept = (
-        values.take(at)
-        for values in (lines.lower_slope, lines.upper_slope, lines.lower_intercept, lines.upper_intercept)
-    )
-    positive = windows.values.clamp(min=0).unflatten(0, (2, half))
-    negative = windows.values.clamp(max=0).unflatten(0, (2, half))
-    constant = (positive * lower_intercept + negative * upper_intercept).flatten(2).sum(2)
-    pulled = positive.mul_(lower_slope).add_(negative.mul_(upper_slope))
-    return replace(windows, values=pulled.flatten(0, 1)), constant
-
-
-def _minimum(windows: Windows, image: Tensor, box: Box) -> Tensor:
-    """Minimum `(2, rows)` over the box of the functions at the input."""
-    half = len(image)
-    at = replace(windows, top=windows.top[:half], left=windows.left[:half]).positions(image)
-    values = windows.values.unflatten(0, (2, half))
-    least = values.clamp(min=0) * box.lower.take(at) + values.clamp(max=0) * box.upper.take(at)
-    return least.flatten(2).sum(2)
-
-
-PulledBack = tuple[tuple[Windows, ...], Tensor]
-
-
-@singledispatch
-def pull_back_windows(operator: op.Operator, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    """Windows at every input, and the constant of each row; as `adjoint.pull_back`."""
-    raise UnsupportedError(f"operator {type(operator).__name__} has no rule for windows")
-
-
-@pull_back_windows.register
-def _(operator: op.Conv2d, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    values = functional.conv_transpose2d(
-        windows.values, operator.weight, stride=operator.stride, groups=operator.groups, dilation=operator.dilation
-    )
-    constant = windows.values.sum((2, 3)) @ operator.bias
-    return (_moved(windows, values, operator.stride, operator.padding, input_shapes[0]),), constant
-
-
-@pull_back_windows.register
-def _(operator: op.AvgPool2d, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    channels = windows.shape[0]
-    kernel = windows.values.new_full((channels, 1, *operator.kernel), 1 / (operator.kernel[0] * operator.kernel[1]))
-    values = functional.conv_transpose2d(windows.values, kernel, stride=operator.stride, groups=channels)
-    moved = _moved(windows, values, operator.stride, operator.padding, input_shapes[0])
-    return (moved,), values.new_zeros(len(values))
-
-
-def _moved(
-    windows: Windows, values: Tensor, stride: tuple[int, int], padding: tuple[int, int], shape: tuple[int, ...]
-) -> Windows:
-    top, left = windows.top * stride[0] - padding[0], windows.left * stride[1] - padding[1]
-    return replace(windows, values=values, top=top, left=left, shape=shape).trimmed()
-
-
-@pull_back_windows.register
-def _(operator: op.Pad, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    left, _, top, _ = operator.amounts
-    moved = replace(windows, top=windows.top - top, left=windows.left - left, shape=input_shapes[0]).trimmed()
-    return (moved,), windows.values.new_zeros(len(windows.values))
-
-
-@pull_back_windows.register
-def _(operator: op.Add, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    return (windows, windows), windows.values.new_zeros(len(windows.values))
-
-
-@pull_back_windows.register
-def _(operator: op.Concat, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    parts = windows.values.split([shape[0] for shape in input_shapes], dim=1)
-    split = tuple(replace(windows, values=v, shape=shape) for v, shape in zip(parts, input_shapes, strict=True))
-    return split, windows.values.new_zeros(len(windows.values))
-
-
-@pull_back_windows.register
-def _(operator: op.Scale, windows: Windows, input_shapes: tuple[tuple[int, ...], ...]) -> PulledBack:
-    channels = windows.shape[0]
-    scale, shift = operator.scale.reshape(-1).expand(channels), operator.shift.reshape(-1).expand(channels)
-    return (replace(windows, values=windows.values * scale.view(-1, 1, 1)),), windows.values.sum((2, 3)) @ shift

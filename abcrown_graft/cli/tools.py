@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -44,8 +45,11 @@ def _main(argv: list[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.stage is None:
         raise ConfigError(f"no stage given; choose one of {', '.join(COMMANDS)} (see abcrown-graft --help)")
+    command = COMMANDS[arguments.stage]
+    if command.config == "word" and not arguments.config:
+        raise ConfigError(f"no configuration: abcrown-graft {arguments.stage} FILE.yaml")
     file = find_config(arguments.config) if arguments.config else None
-    return COMMANDS[arguments.stage].run(load_config(file, values_from(arguments)), arguments)
+    return command.run(load_config(file, values_from(arguments)), arguments)
 
 
 def _add_arguments(parser: Parser, command: Command) -> None:
@@ -57,7 +61,8 @@ def _add_arguments(parser: Parser, command: Command) -> None:
 
 def _add_config(parser: Parser, how: str) -> None:
     if how == "word":
-        parser.add_argument("config", metavar="FILE", help=FILE_HELP)
+        parser.add_argument("config", metavar="FILE", nargs="?", help=FILE_HELP)
+        parser.add_argument("--config", dest="config", metavar="FILE", default=argparse.SUPPRESS, help="the same")
     elif how == "flag":
         parser.add_argument("--config", metavar="FILE", help=FILE_HELP)
     else:

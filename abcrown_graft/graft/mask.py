@@ -79,7 +79,7 @@ class GraftMask:
             MaskError: the sites, their shapes or the architecture differ.
         """
         if self.model.sites != model.sites or self.model.architecture != model.architecture:
-            difference = explain_difference(self.model, model)
+            difference = explain_difference(model, self.model)
             raise MaskError(f"{source}: the mask is of another model ({difference}); make one for this model")
 
     def same_weights(self, model: ModelIdentity) -> bool:

@@ -169,9 +169,7 @@ def _selected(
     return masks
 
 
-def _mask_provenance(
-    config: Config, instability: SiteScores, significance_scores: SiteScores | None
-) -> dict[str, Any]:
+def _mask_provenance(config: Config, instability: SiteScores, significance_scores: SiteScores | None) -> dict[str, Any]:
     options = ("preset", "ratio", "mapping", "scope", "gamma", "stages", "layer_cap", "seed")
     return {
         **{name: config[f"mask.{name}"] for name in options},

@@ -62,6 +62,8 @@ class Verification:
         for result in found:
             self.results.append(result)
             yield result
+        if self.recorder is not None and not self.recorder.dump.n:
+            self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
         self.results.complete()
 
     def _save_counterexample(self, index: int, point: Tensor) -> None:

@@ -133,7 +133,9 @@ def test_a_failed_instance_is_named_on_stderr_and_makes_the_exit_code_1(monkeypa
 
 
 def test_counterexamples_are_written_where_they_are_asked_for(here: Path) -> None:
-    found = run_main(main, "--config", "digits_baseline", "--end", "12", "--save_adv_example", "--cex_path", "cex/a.txt")
+    found = run_main(
+        main, "--config", "digits_baseline", "--end", "12", "--save_adv_example", "--cex_path", "cex/a.txt"
+    )
     unsafe = re.search(r"unsafe-pgd \(total \d+\), index: \[(.*)\]", found.out)
     assert unsafe, "the digits' baseline has counterexamples among the first twelve images"
     written = sorted(path.name for path in (here / "cex").iterdir())
@@ -150,7 +152,19 @@ def test_flags_take_precedence_over_the_file(here: Path) -> None:
 
 
 def test_the_printed_configuration_loads_back_to_the_same(here: Path) -> None:
-    words = ("--config", "digits_graft", "--mean", "0.5", "--std", "0.25", "--select_instance", "3", "1", "--norm", "inf")
+    words = (
+        "--config",
+        "digits_graft",
+        "--mean",
+        "0.5",
+        "--std",
+        "0.25",
+        "--select_instance",
+        "3",
+        "1",
+        "--norm",
+        "inf",
+    )
     printed = run_main(main, *words, "--print_config")
     assert (printed.code, printed.err) == (0, "")
     (here / "b.yaml").write_text(printed.out)
@@ -188,6 +202,15 @@ def test_flags_alone_are_a_configuration(here: Path) -> None:
 
 def test_the_parser_takes_alpha_beta_crowns_flags_and_no_stage_flags() -> None:
     known = build_parser().format_help()
-    for flag in ("--config", "--start", "--end", "--device", "--batch_size", "--timeout", "--results_file", "--epsilon"):
+    for flag in (
+        "--config",
+        "--start",
+        "--end",
+        "--device",
+        "--batch_size",
+        "--timeout",
+        "--results_file",
+        "--epsilon",
+    ):
         assert f"{flag} " in known
     assert "--train_epochs" not in known

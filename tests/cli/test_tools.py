@@ -51,7 +51,9 @@ def test_every_prefix_of_a_stage_means_some_option(stage: str) -> None:
 
 
 @pytest.mark.parametrize(("stage", "section"), SECTIONS.items())
-def test_a_stage_takes_all_flags_of_its_own_section(stage: str, section: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_takes_all_flags_of_its_own_section(
+    stage: str, section: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = help_of(stage, capsys=capsys)
     flags = [option.flag for option in SCHEMA.values() if option.section == section]
     assert flags and all(flag in text for flag in flags)
@@ -88,7 +90,7 @@ def test_options_take_precedence_over_the_file_of_a_stage(tmp_path: Path, monkey
         (("train", "--train_epoch", "3"), "unknown flag --train_epoch; did you mean --train_epochs?"),
         (("train", "extra"), "unexpected argument 'extra'"),
         (("train", "--train_epochs", "many"), "flag --train_epochs: train.epochs: expected an integer"),
-        (("run",), "the following arguments are required: FILE"),
+        (("run",), "no configuration: abcrown-graft run FILE.yaml"),
         (("report",), "the following arguments are required: RUN"),
         (("merge",), "the following arguments are required: DUMP"),
         (("merge", "a.safetensors"), "give --instability_dump FILE"),

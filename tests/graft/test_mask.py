@@ -40,7 +40,7 @@ def test_the_sites_come_in_forward_order_before_and_after_storage(tmp_path):
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        ({"z": FIRST}, "missing sites: 'a'"),
+        ({"z": FIRST}, "extra sites: 'a'"),
         ({"z": FIRST, "a": SECOND, "b": SECOND}, "extra sites: 'b'"),
         ({"z": FIRST, "a": SECOND[:3]}, r"'a' \(3,\) instead of \(4,\)"),
         ({"z": FIRST, "a": SECOND * 0.5}, "site 'a': the mask has dtype torch.float32, expected torch.bool"),
@@ -69,8 +69,8 @@ def test_check_accepts_retrained_weights_but_tells():
     ("model", "difference"),
     [
         (ModelIdentity("c" * 64, "b", MODEL.sites), "same sites, another structure"),
-        (ModelIdentity("a" * 64, "b", {"z": (2, 2)}), "missing sites: 'a'"),
-        (ModelIdentity("a" * 64, "b", {"z": (2, 2), "a": (5,)}), r"'a' \(5,\) instead of \(4,\)"),
+        (ModelIdentity("a" * 64, "b", {"z": (2, 2)}), "extra sites: 'a'"),
+        (ModelIdentity("a" * 64, "b", {"z": (2, 2), "a": (5,)}), r"'a' \(4,\) instead of \(5,\)"),
     ],
 )
 def test_check_refuses_another_model_and_says_what_differs(model, difference):

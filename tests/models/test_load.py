@@ -249,7 +249,7 @@ class TestMasks:
         wider = {**sites, last: (51,)}
         ones = {site: torch.ones(shape, dtype=torch.bool) for site, shape in wider.items()}
         GraftMask(ones, replace(identity, sites=wider)).save(path)
-        message = rf"mask\.safetensors: the mask is of another model \(sites of another shape: '{last}' \(50,\) instead"
+        message = rf"mask\.safetensors: the mask is of another model \(sites of another shape: '{last}' \(51,\) instead"
         with pytest.raises(MaskError, match=message):
             load_model(ModelSource(NAME, plain_file, mask=path))
         GraftMask(masks_of(core), replace(identity, architecture="0" * 16)).save(path)

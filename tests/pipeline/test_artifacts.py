@@ -39,7 +39,11 @@ def test_whether_a_key_names_the_file_of_a_stage(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     config = load_config(None)
     assert not is_artifact(config, "model.path", "train.checkpoint")
-    for path, same in (("runs/train.safetensors", True), (str(tmp_path / "runs/train.safetensors"), True), ("x", False)):
+    for path, same in (
+        ("runs/train.safetensors", True),
+        (str(tmp_path / "runs/train.safetensors"), True),
+        ("x", False),
+    ):
         assert is_artifact(config.replace({"model.path": path}), "model.path", "train.checkpoint") is same
 
 
@@ -51,7 +55,12 @@ def test_json_survives_a_round_trip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "not a readable JSON"), (b"{", "not a readable JSON"), (b"\xff", "not a readable"), (b"3", "not a JSON object")],
+    [
+        (None, "not a readable JSON"),
+        (b"{", "not a readable JSON"),
+        (b"\xff", "not a readable"),
+        (b"3", "not a JSON object"),
+    ],
 )
 def test_anything_else_is_refused_by_name(tmp_path: Path, content: bytes | None, told: str) -> None:
     if content is not None:

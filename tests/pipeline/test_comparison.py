@@ -58,7 +58,9 @@ def test_counterexamples_of_two_networks_do_not_meet(tmp_path: Path) -> None:
     assert found == [f"counterexample_baseline_{index}.txt" for index in unsafe]
     named = configured(tmp_path, general__save_adv_example=True, attack__cex_path=str(tmp_path / "mine" / "cex.txt"))
     verify_stage(named, Listener(), "grafted")
-    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [f"cex_grafted_{index}.txt" for index in unsafe]
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        f"cex_grafted_{index}.txt" for index in unsafe
+    ]
 
 
 def test_a_failed_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

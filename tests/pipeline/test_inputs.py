@@ -11,8 +11,8 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, DataError, ModelError, UnsupportedError
-from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.models.checkpoint import save_checkpoint
+from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.pipeline import inputs
 
 
@@ -146,7 +146,7 @@ def test_a_model_without_weights_is_refused() -> None:
 
 def test_a_customized_model_may_bring_its_own_weights(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("from torch import nn\ndef net():\n    return nn.Sequential(nn.Linear(4, 2))\n")
-    text = "model:\n  name: Customized(\"net.py\", \"net\")\n  input_shape: [-1, 4]\n"
+    text = 'model:\n  name: Customized("net.py", "net")\n  input_shape: [-1, 4]\n'
     assert inputs.configured_model(written(tmp_path, text)).input_shape == (4,)
 
 
@@ -165,7 +165,9 @@ def test_the_batch_in_front_of_the_input_shape_is_left_out(weights: Path, shape:
     assert inputs.configured_model(config).input_shape == (1, 8, 8)
 
 
-@pytest.mark.parametrize(("shape", "kind"), [([3, 8, 8], ConfigError), ([-1], ConfigError), ([-1, 1, 9, 9], ModelError)])
+@pytest.mark.parametrize(
+    ("shape", "kind"), [([3, 8, 8], ConfigError), ([-1], ConfigError), ([-1, 1, 9, 9], ModelError)]
+)
 def test_a_wrong_input_shape_is_refused(weights: Path, shape: list[int], kind: type[Exception]) -> None:
     config = configured(model__name="digits_cnn", model__path=str(weights), model__input_shape=shape)
     with pytest.raises(kind, match="model.input_shape"):
@@ -186,7 +188,11 @@ def test_a_wrong_input_shape_is_refused(weights: Path, shape: list[int], kind: t
 def test_a_missing_checkpoint_is_hinted_at_only_if_a_stage_writes_that_file(
     tmp_path: Path, text: str, hint: str | None
 ) -> None:
-    text = text.replace("model: {", "model: {name: digits_cnn, ") if "model:" in text else f"{text}\nmodel: {{name: digits_cnn}}"
+    text = (
+        text.replace("model: {", "model: {name: digits_cnn, ")
+        if "model:" in text
+        else f"{text}\nmodel: {{name: digits_cnn}}"
+    )
     found = inputs.model_source(written(tmp_path, text)).hint
     assert found is None if hint is None else hint in found and str(tmp_path / "a.yaml") in found
 
@@ -229,5 +235,3 @@ def test_relative_files_are_looked_up_beside_the_configuration_and_in_the_curren
     config = written(tmp_path, "general: {root_path: somewhere}")
     assert inputs.folders(config) == (tmp_path, Path("somewhere"), Path.cwd())
     assert inputs.folders(configured()) == (Path.cwd(),)
-
-

@@ -25,7 +25,10 @@ def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:
     ("values", "told"),
     [
         ({"general.engine": "abcrown"}, "flag --engine: general.engine: abcrown is not available"),
-        ({"general.complete_verifier": "mip"}, "general.complete_verifier = 'mip' is not implemented by the native engine"),
+        (
+            {"general.complete_verifier": "mip"},
+            "general.complete_verifier = 'mip' is not implemented by the native engine",
+        ),
         ({"bab.branching.method": "babsr"}, "bab.branching.method = 'babsr' is not implemented by the native engine"),
         ({"specification.norm": 2.0}, "specification.norm = 2.0 is not implemented"),
     ],

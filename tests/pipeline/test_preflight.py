@@ -42,7 +42,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "told"), WRONG, ids=lambda value: next(iter(value)) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("changed", "told"), WRONG, ids=lambda value: next(iter(value)) if isinstance(value, dict) else ""
+)
 def test_a_mistake_is_found_before_anything_is_written(tmp_path: Path, changed: dict[str, object], told: str) -> None:
     config = miniature(tmp_path, **changed)
     (tmp_path / "out").mkdir()
@@ -72,7 +74,8 @@ def test_the_files_that_the_pipeline_writes_may_be_named_for_verification(tmp_pa
 
 
 def test_the_same_architecture_by_another_file_is_another_input(tmp_path: Path) -> None:
-    code = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, {}), nn.ReLU(), nn.Linear({}, 10))\n"
+    layers = "nn.Flatten(), nn.Linear(64, {}), nn.ReLU(), nn.Linear({}, 10)"
+    code = f"from torch import nn\ndef net():\n    return nn.Sequential({layers})\n"
     config = miniature(tmp_path, model__name='Customized("net.py", "net")', model__input_shape=[-1, 1, 8, 8])
     found = []
     for width in (5, 6):

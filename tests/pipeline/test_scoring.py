@@ -64,7 +64,12 @@ def test_the_dump_counts_the_correctly_classified_images_of_the_range(counted: P
         right = model.module(data.images[:20]).argmax(1) == data.labels[:20]
     assert dump.indices.tolist() == right.nonzero().flatten().tolist()
     assert dict(dump.model.sites) == SITES
-    assert {"split": "train", "epsilon": 0.1, "method": "crown", "population": "correct"}.items() <= dump.settings.items()
+    assert {
+        "split": "train",
+        "epsilon": 0.1,
+        "method": "crown",
+        "population": "correct",
+    }.items() <= dump.settings.items()
     assert 0 < dump.unr() < 1
 
 
@@ -124,7 +129,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
 
 
 @pytest.mark.parametrize("count", (6, 8))
-def test_an_interrupted_dump_goes_on(tmp_path: Path, counted: Path, interrupt: Callable[[int], None], count: int) -> None:
+def test_an_interrupted_dump_goes_on(
+    tmp_path: Path, counted: Path, interrupt: Callable[[int], None], count: int
+) -> None:
     config = configured(tmp_path)
     interrupt(count)
     with pytest.raises(KeyboardInterrupt):
@@ -172,7 +179,11 @@ def test_a_relative_root_path_is_used_once(tmp_path: Path, monkeypatch: pytest.M
     [
         ({"instability__start": 20}, ConfigError, "instability.start 20 .* and instability.end 20 .* leave no image"),
         ({"instability__start": 2000, "instability__end": None}, ConfigError, "leave no image; the split has 1297"),
-        ({"instability__method": "alpha-crown"}, UnsupportedError, "instability.method = 'alpha-crown' is not implemented"),
+        (
+            {"instability__method": "alpha-crown"},
+            UnsupportedError,
+            "instability.method = 'alpha-crown' is not implemented",
+        ),
         ({"specification__norm": 2.0}, UnsupportedError, "specification.norm = 2.0 is not implemented"),
         ({"specification__epsilon": None}, ConfigError, "specification.epsilon: not set"),
         ({"data__num_outputs": 9}, ConfigError, "data.num_outputs: 9, the model has 10"),
@@ -232,7 +243,12 @@ def test_significance_is_the_statistic_of_the_first_training_images(tmp_path: Pa
     expected = by_hand(model, data.images[:12], data.labels[:12], method)
     torch.testing.assert_close(scores.values["6"], expected, rtol=1e-4, atol=1e-7)
     assert scores.model == model.identity
-    assert scores.provenance == {"method": method, "samples": 12, "dataset": "DIGITS", "data": scores.provenance["data"]}
+    assert scores.provenance == {
+        "method": method,
+        "samples": 12,
+        "dataset": "DIGITS",
+        "data": scores.provenance["data"],
+    }
 
 
 def test_more_samples_than_images_are_refused(tmp_path: Path) -> None:
@@ -252,7 +268,9 @@ def write_scores(folder: Path, significance: list[list[float]] | None = None, mo
     dump.save(folder / "out" / "instability.safetensors")
     if significance is not None:
         values = {site: torch.tensor(row) for site, row in zip(model.sites, significance, strict=True)}
-        SiteScores("significance", values, model, {"method": "gradient"}).save(folder / "out" / "significance.safetensors")
+        SiteScores("significance", values, model, {"method": "gradient"}).save(
+            folder / "out" / "significance.safetensors"
+        )
 
 
 def grafted(path: Path) -> dict[str, list[int]]:
@@ -324,7 +342,12 @@ def no_images(folder: Path) -> None:
         (no_images, {"mask__preset": "unstable"}, DataError, "counts no image"),
         (write_scores, {}, ConfigError, "mask preset 'paper' needs significance scores"),
         (write_scores, {"significance__path": "nowhere.st"}, FileFormatError, r"nowhere\.st: no such file"),
-        (write_scores, {"mask__preset": "unstable", "mask__layer_cap": 0.1}, ConfigError, "layer cap 0.1 leaves 0 of 5"),
+        (
+            write_scores,
+            {"mask__preset": "unstable", "mask__layer_cap": 0.1},
+            ConfigError,
+            "layer cap 0.1 leaves 0 of 5",
+        ),
     ],
 )
 def test_a_mask_that_cannot_be_made_is_not_written(

@@ -63,7 +63,12 @@ def test_the_checkpoint_says_how_it_was_made(baseline: tuple[Path, list[str]]) -
     folder = baseline[0]
     config = miniature(folder, **QUICK)
     _, header = read_safetensors(folder / "out" / "train.safetensors")
-    assert (header["kind"], header["stage"], header["model_name"], header["seed"]) == ("checkpoint", "train", "digits_cnn", 3)
+    assert (header["kind"], header["stage"], header["model_name"], header["seed"]) == (
+        "checkpoint",
+        "train",
+        "digits_cnn",
+        3,
+    )
     assert header["versions"]["abcrown_graft"] == __version__
     assert header["versions"]["torch"] == torch.__version__
     assert header["versions"]["python"] == sys.version.split()[0]
@@ -89,7 +94,9 @@ def test_every_epoch_is_told(baseline: tuple[Path, list[str]]) -> None:
     assert "validation clean" in baseline[1][0] and "one-step robust" in baseline[1][0]
 
 
-def test_one_seed_gives_the_same_file_and_another_seed_another(tmp_path: Path, baseline: tuple[Path, list[str]]) -> None:
+def test_one_seed_gives_the_same_file_and_another_seed_another(
+    tmp_path: Path, baseline: tuple[Path, list[str]]
+) -> None:
     first = read_safetensors(baseline[0] / "out" / "train.safetensors")[0]
     torch.manual_seed(99)  # what was drawn before must not matter
     assert equal(trained(tmp_path), first)
@@ -250,7 +257,11 @@ def cut(folder: Path) -> None:
         (another_model, MaskError, "the mask is of another model"),
         (cut, FileFormatError, "not a complete safetensors file"),
         (lambda folder: (folder / "out" / "mask.safetensors").unlink(), FileFormatError, "no such file"),
-        (lambda folder: (folder / "out" / "train.safetensors").unlink(), ModelError, "make it with: abcrown-graft train"),
+        (
+            lambda folder: (folder / "out" / "train.safetensors").unlink(),
+            ModelError,
+            "make it with: abcrown-graft train",
+        ),
     ],
 )
 def test_tuning_with_a_wrong_file_names_it_and_writes_nothing(

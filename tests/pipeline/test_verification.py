@@ -191,10 +191,20 @@ def test_counterexamples_are_misclassified_points_of_the_ball(tmp_path: Path) ->
 def test_the_recorder_knows_what_the_counts_depend_on(tmp_path: Path) -> None:
     run = prepare_verification(configured(tmp_path, instability__population="all", instability__method="interval"))
     settings = run.recorder.dump.settings
-    assert {"epsilon": 0.1, "dataset": "DIGITS", "split": "test", "population": "all", "method": "interval"}.items() <= (
-        settings.items()
-    )
+    assert {
+        "epsilon": 0.1,
+        "dataset": "DIGITS",
+        "split": "test",
+        "population": "all",
+        "method": "interval",
+    }.items() <= (settings.items())
     assert settings["data"] == run.data.fingerprint
+
+
+def test_a_dump_is_written_even_if_no_image_of_the_population_was_there(tmp_path: Path) -> None:
+    config = configured(tmp_path, data__end=2, specification__epsilon=0.0, instability__population="bab")
+    assert [result.verdict for result in prepare_verification(config).run()] == [Verdict.VERIFIED] * 2
+    assert dumps.load(tmp_path / "unstable.st").n == 0
 
 
 def test_without_a_dump_nothing_is_recorded(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ def scores_of_two_models(folder: Path) -> None:
 
 
 def dump_of_other_settings(folder: Path) -> None:
-    words = "instability --config a.yaml --instability_split test --instability_end 2 --instability_dump dump.safetensors"
+    words = (
+        "instability --config a.yaml --instability_split test --instability_end 2 --instability_dump dump.safetensors"
+    )
     assert run_main(tools.main, *words.split()).code == 0
 
 
@@ -148,17 +150,33 @@ def npz(**arrays: np.ndarray) -> Prepare:
 
 PIXELS = np.full((2, 1, 8, 8), 0.5, dtype=np.float32)
 BAD_PIXELS = np.where(np.arange(64).reshape(8, 8) == 9, np.nan, PIXELS).astype(np.float32)
+TWO_MODELS = both(a_dump("a.st"), a_dump("b.st", 2, ModelIdentity("b", "w", {"1": (3,)})))
+TWO_SETTINGS = both(a_dump("a.st", epsilon=0.1), a_dump("b.st", 2, epsilon=0.2))
+NO_MODEL = write("pipeline.yaml", MINIATURE.replace("model: {name: digits_cnn}", ""))
+NO_EPSILON = write("pipeline.yaml", MINIATURE.replace(", epsilon: 0.05", ""))
+
+
+def published_scores(folder: Path) -> None:
+    torch.save([torch.ones(3)], folder / "s.pth")
+
+
 A = "--config a.yaml"
+NPZ = f"{A} --dataset mine.npz"
+MASK = f"{A} --graft_mask mask.safetensors"
+DUMP = f"{A} --instability_dump dump.safetensors"
 
 WRONG_VERIFICATION = {
     "missing configuration": (nothing, "--config nowhere.yaml", "nowhere.yaml: no such file"),
     "misspelt configuration": (nothing, "--config digits_grft", "did you mean exp_configs/digits_graft.yaml?"),
     "a folder as configuration": (nothing, "--config runs", "runs: this is a folder"),
     "no configuration": (nothing, "", "no configuration: give --config FILE.yaml"),
-    "unknown key": (append("bab:\n  branching:\n    metod: fsb\n"), A, "a.yaml:9: ... metod ... did you mean ... method"),
+    "unknown key": (append("bab:\n  branching:\n    metod: fsb\n"), A,
+        "a.yaml:9: ... metod ... did you mean ... method"),
     "unknown section": (append("solvr: {batch_size: 3}\n"), A, "a.yaml:7: ... solvr ... did you mean ... solver"),
-    "key given twice": (append("general: {device: cpu}\n"), A, "a.yaml:7: key 'general' is given twice, first on line 2"),
-    "value of another type": (append("bab: {timeout: soon}\n"), A, "a.yaml:7: bab.timeout: expected a number ... 'soon'"),
+    "key given twice": (append("general: {device: cpu}\n"), A,
+        "a.yaml:7: key 'general' is given twice, first on line 2"),
+    "value of another type": (append("bab: {timeout: soon}\n"), A,
+        "a.yaml:7: bab.timeout: expected a number ... 'soon'"),
     "tabs in YAML": (append("bab:\n\ttimeout: 3\n"), A, "a.yaml:8: not valid YAML"),
     "binary YAML": (write("a.yaml", bytes(range(256))), A, "a.yaml: not a text file in UTF-8"),
     "control characters": (write("a.yaml", "general:\n  device: \x01\n"), A, "a.yaml:2: not valid YAML: forbidden"),
@@ -168,11 +186,15 @@ WRONG_VERIFICATION = {
     "flag without value": (nothing, f"{A} --epsilon", "flag --epsilon: expected one argument"),
     "flag of another type": (nothing, f"{A} --end many", "flag --end: data.end: expected an integer ... 'many'"),
     "stray word": (nothing, f"{A} extra", "unexpected argument 'extra'"),
-    "branching rule not there": (append("bab: {branching: {method: babsr}}\n"), A, "a.yaml:7: bab.branching.method = 'babsr'"),
-    "verifier not there": (nothing, f"{A} --complete_verifier mip", "flag --complete_verifier: general.complete_verifier"),
+    "branching rule not there": (append("bab: {branching: {method: babsr}}\n"), A,
+        "a.yaml:7: bab.branching.method = 'babsr'"),
+    "verifier not there": (nothing, f"{A} --complete_verifier mip",
+        "flag --complete_verifier: general.complete_verifier"),
     "norm not there": (nothing, f"{A} --norm 2", "flag --norm: specification.norm = 2.0 is not implemented"),
-    "alpha,beta-CROWN": (nothing, f"{A} --engine abcrown", "general.engine: abcrown is not available ... --engine native"),
-    "no device": (nothing, f"{A} --device cuda", "flag --device: general.device: cuda is not available ... --device cpu"),
+    "alpha,beta-CROWN": (nothing, f"{A} --engine abcrown",
+        "general.engine: abcrown is not available ... --engine native"),
+    "no device": (nothing, f"{A} --device cuda",
+        "flag --device: general.device: cuda is not available ... --device cpu"),
     "missing checkpoint": (nothing, f"{A} --load_model nowhere.pth", "model.path: nowhere.pth: no such file"),
     "no checkpoint": (replace(", path: plain.safetensors", ""), A, "model.path: not set ... random weights"),
     "checkpoint of another model": (nothing, f"{A} --model cnn_a", "plain.safetensors: does not fit model.name"),
@@ -185,27 +207,34 @@ WRONG_VERIFICATION = {
     "no model": (replace("name: digits_cnn, ", ""), A, "a.yaml: model.name: not set"),
     "unknown model": (nothing, f"{A} --model digits_cn", "model definition 'digits_cn'; did you mean 'digits_cnn'?"),
     "input of another shape": (nothing, f"{A} --input_shape -1 1 9 9", "model.input_shape: (1, 9, 9) given"),
-    "input shape without batch": (nothing, f"{A} --input_shape 3 8 8", "flag --input_shape: model.input_shape: [3, 8, 8]"),
+    "input shape without batch": (nothing, f"{A} --input_shape 3 8 8",
+        "flag --input_shape: model.input_shape: [3, 8, 8]"),
     "missing mask": (nothing, f"{A} --graft_mask nowhere.safetensors", "nowhere.safetensors: no such file"),
-    "mask of another model": (mask_of_another_model, f"{A} --graft_mask mask.safetensors", "mask.safetensors: the mask is of another model"),
-    "mask of other sites": (mask_of_other_sites, f"{A} --graft_mask mask.safetensors", "mask.safetensors: ... sites: '3', '6'"),
-    "truncated mask": (truncated_mask, f"{A} --graft_mask mask.safetensors", "mask.safetensors: not a complete"),
-    "checkpoint as mask": (nothing, f"{A} --graft_mask plain.safetensors", "this is a 'checkpoint' file, expected 'mask'"),
-    "truncated dump": (truncated_dump, f"{A} --instability_dump dump.safetensors", "dump.safetensors: not a complete"),
-    "dump of other settings": (dump_of_other_settings, f"{A} --epsilon 0.2 --instability_dump dump.safetensors", "dump.safetensors: made with epsilon = 0.1, this run has 0.2"),
-    "dump of another model": (a_dump("dump.safetensors"), f"{A} --instability_dump dump.safetensors", "dump.safetensors: a dump of another model"),
+    "mask of another model": (mask_of_another_model, MASK, "mask.safetensors: the mask is of another model"),
+    "mask of other sites": (mask_of_other_sites, MASK, "mask.safetensors: ... sites: '3', '6'"),
+    "truncated mask": (truncated_mask, MASK, "mask.safetensors: not a complete"),
+    "checkpoint as mask": (nothing, f"{A} --graft_mask plain.safetensors",
+        "this is a 'checkpoint' file, expected 'mask'"),
+    "truncated dump": (truncated_dump, DUMP, "dump.safetensors: not a complete"),
+    "dump of other settings": (dump_of_other_settings, f"{DUMP} --epsilon 0.2",
+        "dump.safetensors: made with epsilon = 0.1, this run has 0.2"),
+    "dump of another model": (a_dump("dump.safetensors"), DUMP, "dump.safetensors: a dump of another model"),
     "no data set": (replace("dataset: DIGITS, ", ""), A, "a.yaml: data.dataset: not set"),
     "unknown data set": (nothing, f"{A} --dataset DIGIT", "unknown data set 'DIGIT'; did you mean 'DIGITS'?"),
-    "missing data set": (nothing, f"{A} --dataset MNIST --data_dir there", "t10k-images-idx3-ubyte ... there ... data.data_dir (--data_dir)"),
+    "missing data set": (nothing, f"{A} --dataset MNIST --data_dir there",
+        "t10k-images-idx3-ubyte ... there ... data.data_dir (--data_dir)"),
     "missing NPZ": (nothing, f"{A} --dataset nowhere.npz", "nowhere.npz"),
-    "truncated NPZ": (both(npz(x=PIXELS, y=np.array([0, 1])), cut("mine.npz", 300)), f"{A} --dataset mine.npz", "mine.npz: not a complete .npz"),
-    "images of another shape": (npz(x=np.zeros((2, 28, 28), np.uint8), y=np.array([0, 1])), f"{A} --dataset mine.npz", "images of shape (1, 28, 28), the model takes (1, 8, 8)"),
-    "label out of range": (npz(x=PIXELS, y=np.array([0, 12])), f"{A} --dataset mine.npz", "mine.npz has label 12, the model 10 outputs"),
-    "label out of the classes": (npz(x=PIXELS, y=np.array([0, 12]), num_classes=np.array(10)), f"{A} --dataset mine.npz", "label 12 of image 1 is outside 0..9"),
-    "negative label": (npz(x=PIXELS, y=np.array([0, -1])), f"{A} --dataset mine.npz", "label -1 of image 1"),
-    "more labels than images": (npz(x=PIXELS, y=np.array([0, 1, 2])), f"{A} --dataset mine.npz", "2 images but 3 labels"),
-    "NaN pixels": (npz(x=BAD_PIXELS, y=np.array([0, 1])), f"{A} --dataset mine.npz", "image 0 has a pixel of value nan"),
-    "pixels up to 255": (npz(x=255 * PIXELS, y=np.array([0, 1])), f"{A} --dataset mine.npz", "outside [0, 1]"),
+    "truncated NPZ": (both(npz(x=PIXELS, y=np.array([0, 1])), cut("mine.npz", 300)), NPZ,
+        "mine.npz: not a complete .npz"),
+    "images of another shape": (npz(x=np.zeros((2, 28, 28), np.uint8), y=np.array([0, 1])), NPZ,
+        "images of shape (1, 28, 28), the model takes (1, 8, 8)"),
+    "label out of range": (npz(x=PIXELS, y=np.array([0, 12])), NPZ, "mine.npz has label 12, the model 10 outputs"),
+    "label out of the classes": (npz(x=PIXELS, y=np.array([0, 12]), num_classes=np.array(10)), NPZ,
+        "label 12 of image 1 is outside 0..9"),
+    "negative label": (npz(x=PIXELS, y=np.array([0, -1])), NPZ, "label -1 of image 1"),
+    "more labels than images": (npz(x=PIXELS, y=np.array([0, 1, 2])), NPZ, "2 images but 3 labels"),
+    "NaN pixels": (npz(x=BAD_PIXELS, y=np.array([0, 1])), NPZ, "image 0 has a pixel of value nan"),
+    "pixels up to 255": (npz(x=255 * PIXELS, y=np.array([0, 1])), NPZ, "outside [0, 1]"),
     "another number of classes": (nothing, f"{A} --num_outputs 7", "data.num_outputs: 7, the model has 10 outputs"),
     "standard deviation of zero": (nothing, f"{A} --std 0", "flag --std: data.std"),
     "too many standard deviations": (nothing, f"{A} --std 1 1", "data.std: ... has 2 entries"),
@@ -213,9 +242,11 @@ WRONG_VERIFICATION = {
     "empty range": (nothing, f"{A} --start 5 --end 5", "data.start 5 ... data.end 5 ... leave no image"),
     "range turned round": (nothing, f"{A} --start 5 --end 2", "leave no image"),
     "range past the end": (nothing, f"{A} --start 500 --end 600", "leave no image; the split has 500"),
-    "image that does not exist": (nothing, f"{A} --select_instance 3 500", "image 500 does not exist; the split has 500"),
+    "image that does not exist": (nothing, f"{A} --select_instance 3 500",
+        "image 500 does not exist; the split has 500"),
     "missing list of images": (nothing, f"{A} --data_idx_file nowhere.txt", "data.data_idx_file: nowhere.txt"),
-    "garbage as list of images": (write("list.txt", "one two"), f"{A} --data_idx_file list.txt", "data.data_idx_file: list.txt"),
+    "garbage as list of images": (write("list.txt", "one two"), f"{A} --data_idx_file list.txt",
+        "data.data_idx_file: list.txt"),
     "empty list of images": (write("list.txt", ""), f"{A} --data_idx_file list.txt", "list.txt: names no image"),
     "no epsilon": (replace("specification: {epsilon: 0.1}", ""), A, "a.yaml: specification.epsilon: not set"),
     "negative epsilon": (nothing, f"{A} --epsilon -0.1", "flag --epsilon: specification.epsilon: ... at least 0"),
@@ -236,6 +267,10 @@ def test_abcrown_refuses(here: Path, case: str) -> None:
 
 
 P = "--config a.yaml --pipeline_output new"
+M = "mask --pipeline_output new --instability_dump dump.safetensors"
+TUNE = f"tune {P} --train_validation 9 --mask_path mask.safetensors"
+INTO = "--instability_dump m.st"
+COUNT = f"instability {P} --instability_split train --instability_dump dump.safetensors"
 WRONG_STAGES = {
     "no stage": (nothing, "", "no stage given"),
     "unknown stage": (nothing, "graft", "invalid choice: 'graft'"),
@@ -247,42 +282,57 @@ WRONG_STAGES = {
     "more images than there are": (nothing, f"train {P} --train_limit 9999", "train.limit: 9999, the split has 1297"),
     "no epochs": (nothing, f"train {P} --train_validation 9 --train_epochs 0", "train.epochs"),
     "norm not there": (nothing, f"train {P} --norm 2 --train_validation 9", "specification.norm"),
-    "no plain network": (nothing, "instability --config pipeline.yaml --pipeline_output new", "model.path: ... no such file; make it with: abcrown-graft train --config pipeline.yaml"),
-    "method not there": (nothing, f"instability {P} --instability_method alpha-crown", "instability.method = 'alpha-crown'"),
-    "empty range": (nothing, f"instability {P} --instability_start 3 --instability_end 3", "instability.start 3 ... leave no image"),
-    "dump of other settings": (dump_of_other_settings, f"instability {P} --instability_split train --instability_dump dump.safetensors", "dump.safetensors: made with data"),
-    "truncated dump": (truncated_dump, f"instability {P} --instability_dump dump.safetensors", "dump.safetensors: not a complete"),
-    "more samples than images": (nothing, f"significance {P} --significance_samples 9999", "significance.samples: 9999"),
+    "no plain network": (nothing, "instability --config pipeline.yaml --pipeline_output new",
+        "model.path: ... no such file; make it with: abcrown-graft train --config pipeline.yaml"),
+    "method not there": (nothing, f"instability {P} --instability_method alpha-crown",
+        "instability.method = 'alpha-crown'"),
+    "empty range": (nothing, f"instability {P} --instability_start 3 --instability_end 3",
+        "instability.start 3 ... leave no image"),
+    "dump of other settings": (dump_of_other_settings, COUNT, "dump.safetensors: made with data"),
+    "truncated dump": (truncated_dump, f"instability {P} --instability_dump dump.safetensors",
+        "dump.safetensors: not a complete"),
+    "more samples than images": (nothing, f"significance {P} --significance_samples 9999",
+        "significance.samples: 9999"),
     "no dump": (nothing, "mask --pipeline_output new", "instability.safetensors: no such file"),
-    "no significance": (a_dump("dump.safetensors"), "mask --pipeline_output new --instability_dump dump.safetensors", "needs significance scores"),
-    "scores of two models": (scores_of_two_models, "mask --pipeline_output new --instability_dump dump.safetensors --significance_path scores.safetensors", "scores.safetensors: scores of another model"),
+    "no significance": (a_dump("dump.safetensors"), M, "needs significance scores"),
+    "scores of two models": (scores_of_two_models, f"{M} --significance_path scores.safetensors",
+        "scores.safetensors: scores of another model"),
     "ratio out of range": (nothing, "mask --mask_ratio 1.5", "flag --mask_ratio: mask.ratio: ... at most 1"),
     "unknown preset": (nothing, "mask --mask_preset papr", "flag --mask_preset: mask.preset: expected one of paper"),
-    "cap under the ratio": (a_dump("dump.safetensors"), "mask --pipeline_output new --instability_dump dump.safetensors --mask_preset unstable --mask_layer_cap 0.2", "layer cap 0.2"),
-    "published scores of no network": (lambda folder: torch.save([torch.ones(3)], folder / "s.pth"), "mask --pipeline_output new --instability_dump s.pth", "model.name: not set"),
+    "cap under the ratio": (a_dump("dump.safetensors"), f"{M} --mask_preset unstable --mask_layer_cap 0.2",
+        "layer cap 0.2"),
+    "published scores of no network": (published_scores, "mask --instability_dump s.pth", "model.name: not set"),
     "no mask": (nothing, f"tune {P} --train_validation 9", "mask.safetensors: no such file"),
-    "mask of another model": (mask_of_another_model, f"tune {P} --train_validation 9 --mask_path mask.safetensors", "mask.safetensors: the mask is of another model"),
-    "truncated mask": (truncated_mask, f"tune {P} --train_validation 9 --mask_path mask.safetensors", "mask.safetensors: not a complete"),
-    "more images than there are to evaluate": (nothing, f"evaluate {P} --evaluate_limit 501", "evaluate.limit: 501, the split has 500"),
-    "no grafted network": (nothing, f"evaluate {P} --graft_checkpoint nowhere.safetensors", "graft.checkpoint: nowhere.safetensors: no such file"),
+    "mask of another model": (mask_of_another_model, TUNE, "mask.safetensors: the mask is of another model"),
+    "truncated mask": (truncated_mask, TUNE, "mask.safetensors: not a complete"),
+    "more images than there are to evaluate": (nothing, f"evaluate {P} --evaluate_limit 501",
+        "evaluate.limit: 501, the split has 500"),
+    "no grafted network": (nothing, f"evaluate {P} --graft_checkpoint nowhere.safetensors",
+        "graft.checkpoint: nowhere.safetensors: no such file"),
     "no target of a merger": (a_dump("d.st"), "merge d.st", "give --instability_dump FILE"),
-    "missing dump in a merger": (a_dump("d.st"), "merge d.st nowhere.st --instability_dump m.st", "nowhere.st: no such file"),
-    "one dump twice": (a_dump("d.st"), "merge d.st d.st --instability_dump m.st", "2 images are counted in both dumps"),
-    "dumps of two models": (both(a_dump("a.st"), a_dump("b.st", 2, ModelIdentity("b", "w", {"1": (3,)}))), "merge a.st b.st --instability_dump m.st", "dumps of different models"),
-    "dumps of two settings": (both(a_dump("a.st", epsilon=0.1), a_dump("b.st", 2, epsilon=0.2)), "merge a.st b.st --instability_dump m.st", "epsilon is 0.1 and 0.2"),
-    "truncated dump in a merger": (both(a_dump("d.st"), cut("d.st", 99)), "merge d.st --instability_dump m.st", "d.st: not a complete"),
+    "missing dump in a merger": (a_dump("d.st"), f"merge d.st nowhere.st {INTO}", "nowhere.st: no such file"),
+    "one dump twice": (a_dump("d.st"), f"merge d.st d.st {INTO}", "2 images are counted in both dumps"),
+    "dumps of two models": (TWO_MODELS, f"merge a.st b.st {INTO}", "dumps of different models"),
+    "dumps of two settings": (TWO_SETTINGS, f"merge a.st b.st {INTO}", "epsilon is 0.1 and 0.2"),
+    "truncated dump in a merger": (both(a_dump("d.st"), cut("d.st", 99)), f"merge d.st {INTO}", "d.st: not a complete"),
     "report of no run": (nothing, "report model_defs", "model_defs: no such folder"),
-    "report of another folder": (lambda folder: (folder / "empty").mkdir(), "report empty --report_path report.md", "holds no verify_baseline.jsonl"),
+    "report of another folder": (lambda folder: (folder / "empty").mkdir(), "report empty --report_path report.md",
+        "holds no verify_baseline.jsonl"),
     "report of a damaged run": (nothing, "report runs", "verify_baseline.jsonl"),
-    "run of nothing": (nothing, "run", "required: FILE"),
+    "run of nothing": (nothing, "run", "no configuration: abcrown-graft run FILE.yaml"),
     "run of a missing file": (nothing, "run nowhere.yaml", "nowhere.yaml: no such file"),
-    "run without a model": (write("pipeline.yaml", MINIATURE.replace("model: {name: digits_cnn}", "")), "run pipeline.yaml", "pipeline.yaml: model.name: not set"),
-    "run without epsilon": (write("pipeline.yaml", MINIATURE.replace(", epsilon: 0.05", "")), "run pipeline.yaml", "pipeline.yaml: specification.epsilon: not set"),
-    "run of a verification's configuration": (nothing, "run a.yaml", "train.validation: 5000 images leave none of 1297"),
+    "run without a model": (NO_MODEL, "run pipeline.yaml", "pipeline.yaml: model.name: not set"),
+    "run without epsilon": (NO_EPSILON, "run pipeline.yaml",
+        "pipeline.yaml: specification.epsilon: not set"),
+    "run of a verification's configuration": (nothing, "run a.yaml",
+        "train.validation: 5000 images leave none of 1297"),
     "run with a wrong last stage": (nothing, "run pipeline.yaml --evaluate_limit 501", "evaluate.limit: 501"),
-    "run with another network at the end": (nothing, "run pipeline.yaml --graft_checkpoint grafted.safetensors", "graft.checkpoint: grafted.safetensors is not the file that the pipeline writes"),
-    "run with a damaged record": (write("runs/stages.json", "{"), "run pipeline.yaml", "stages.json: not a readable JSON file"),
-    "run by another engine": (nothing, "run pipeline.yaml --engine abcrown", "general.engine: abcrown is not available"),
+    "run with another network at the end": (nothing, "run pipeline.yaml --graft_checkpoint grafted.safetensors",
+        "graft.checkpoint: grafted.safetensors is not the file that the pipeline writes"),
+    "run with a damaged record": (write("runs/stages.json", "{"), "run pipeline.yaml",
+        "stages.json: not a readable JSON file"),
+    "run by another engine": (nothing, "run pipeline.yaml --engine abcrown",
+        "general.engine: abcrown is not available"),
 }  # fmt: skip
 
 
