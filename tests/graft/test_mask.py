@@ -40,7 +40,7 @@ def test_the_sites_come_in_forward_order_before_and_after_storage(tmp_path):
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        ({"z": FIRST}, "extra sites: 'a'"),
+        ({"z": FIRST}, "missing sites: 'a'"),
         ({"z": FIRST, "a": SECOND, "b": SECOND}, "extra sites: 'b'"),
         ({"z": FIRST, "a": SECOND[:3]}, r"'a' \(3,\) instead of \(4,\)"),
         ({"z": FIRST, "a": SECOND * 0.5}, "site 'a': the mask has dtype torch.float32, expected torch.bool"),
