@@ -53,6 +53,6 @@ def cifar_base() -> nn.Module:
 
 
 @definition("digits_cnn", input_shape=(1, 8, 8), num_classes=10)
-def digits_cnn(channels: int = 1, size: int = 8, hidden: int = 50, num_classes: int = 10) -> nn.Module:
-    """Conv 1-8 (k3 s1 p1), 8-16 (k4 s2 p1), FC 256-50-10: 818 ReLU neurons, for scikit-learn's handwritten digits."""
-    return conv_net((channels, size, size), [Conv(8, 3, 1, 1), Conv(16, 4, 2, 1)], [hidden], num_classes)
+def digits_cnn(channels: int = 1, size: int = 8, hidden: int = 100, num_classes: int = 10) -> nn.Module:
+    """Conv 1-16 (k3 s1 p1), 16-32 (k4 s2 p1), FC 512-100-10: 1,636 ReLU neurons, for scikit-learn's digits."""
+    return conv_net((channels, size, size), [Conv(16, 3, 1, 1), Conv(32, 4, 2, 1)], [hidden], num_classes)

@@ -176,3 +176,12 @@ class TestTensors:
             (tmp_path / "file.safetensors").write_bytes(text)
             with pytest.raises(FileFormatError, match="not a complete safetensors file"):
                 read_safetensors(tmp_path / "file.safetensors")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_by_the_name_of_the_file(monkeypatch, tmp_path: Path):
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", "made-up name")
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    with pytest.raises(PermissionError, match=r"out\.txt"):
+        files.write_atomically(tmp_path / "out.txt", b"")

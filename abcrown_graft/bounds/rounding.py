@@ -12,8 +12,11 @@ N counts, for every operator on a path, the longest inner product that the forwa
 direction forms, with a few to spare for slopes and intercepts; and for the whole pass one more for
 each operator and each of its inputs, where coefficients and constants accumulate. The result is
 doubled to cover the second-order terms and the magnitudes' own rounding. This holds for convolution
-algorithms that form plain inner products, as float64 ones do; not for Winograd or FFT ones. Underflow
-is covered only to the smallest normal number at the end of each pass.
+algorithms that form plain inner products, as float64 ones do; not for Winograd or FFT ones.
+
+A product that underflows is off by at most the smallest normal number. What later factors of a path make
+of that is propagated forward like the magnitudes; going backward, it is a coefficient that is off, times
+the magnitude of what it multiplies.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ class Magnitudes:
         self.roundings = {network.input.name: size + SPARE}
         self.local = {network.input.name: torch.zeros_like(box.lower)}
         self.accumulations = 0
+        self.tiny = torch.finfo(box.lower.dtype).tiny
+        self.lost = {network.input.name: torch.zeros_like(box.lower)}
+        self.lost_backward = box.lower.new_zeros(len(box.lower))
         self.shapes = {node.name: node.shape for node in network.nodes}
         self.range = dict(self.total)
 
@@ -57,8 +63,21 @@ class Magnitudes:
             self.total[node.name] = slope * self.total[node.inputs[0]] + intercept
         self.accumulations += 1 + len(node.inputs)
         own = longest_sum(node.operator, self.shapes[node.inputs[0]], node.shape) + SPARE
+        self._add_underflow(node, lines, own)
         self.roundings[node.name] = max(self.roundings[name] for name in node.inputs) + own
-        self.local[node.name] = self._gamma(own) * absolute(node.operator, *(self.range[name] for name in node.inputs))
+        terms = absolute(node.operator, *(self.range[name] for name in node.inputs))
+        self.local[node.name] = self._gamma(own) * terms + own * self.tiny
+
+    def _add_underflow(self, node: Node, lines: Relaxation | None, own: int) -> None:
+        """Lets each product be off by `tiny`, and later (going backward: earlier) factors magnify that."""
+        before = [self.lost[name] for name in node.inputs]
+        if lines is None:
+            magnified = absolute(without_constants(node.operator), *before)
+        else:
+            magnified = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs()) * before[0]
+        self.lost[node.name] = magnified + own * self.tiny
+        sources = sum(self.total[name].flatten(1).sum(1) for name in node.inputs)
+        self.lost_backward = self.lost_backward + own * self.tiny * (1 + sources)
 
     def widen(self, name: str, box: Box) -> Box:
         """The node's interval with the rounding error of its own interval rule added on both sides."""
@@ -69,11 +88,20 @@ class Magnitudes:
     def error(self, name: str) -> Tensor:
         """How far a backward pass from each neuron of the node can be off, `(batch, *shape)`."""
         roundings = self.roundings[name] + self.accumulations
-        return self._gamma(roundings) * self.total[name] + torch.finfo(self.total[name].dtype).tiny
+        backward = self.lost_backward.view(-1, *(1,) * (self.total[name].dim() - 1))
+        return self._gamma(roundings) * self.total[name] + self.lost[name] + backward
 
     def _gamma(self, roundings: int) -> float:
         relative = 2 * roundings * self.unit
         return relative / (1 - relative) if relative < 1 else float("inf")
+
+
+def without_constants(operator: op.Operator) -> op.Operator:
+    """The linear part of an affine operator."""
+    for name in ("bias", "shift"):
+        if hasattr(operator, name):
+            operator = dataclasses.replace(operator, **{name: torch.zeros_like(getattr(operator, name))})
+    return operator
 
 
 @singledispatch

@@ -15,6 +15,9 @@ INTERRUPTED = 130
 
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command; an error that the user can mend becomes one line on stderr and exit code 2."""
+    # Threads that spin for long while they wait cost a factor of ten where other programs share the cores; torch's
+    # OpenMP reads this when it is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         code = command()
         sys.stdout.flush()
@@ -28,9 +31,10 @@ def guarded(command: Callable[[], int]) -> int:
         _silence_stdout()
         return FAILED
     except OSError as error:
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        return _refuse(f"{error.filename}: {error.strerror}")
+        # Writing to an open file, of a full disk for one, leaves the name out.
+        return _refuse(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
 
 
 def _refuse(message: str) -> int:

@@ -40,8 +40,6 @@ def closing_lines(verification: Verification) -> list[str]:
     recorder = verification.recorder
     if recorder is not None:
         lines += [*unr_lines(recorder.dump), f"instability dump: {recorder.path.resolve()}"]
-    if verification.config["general.complete_verifier"] != "skip":
-        lines.append("note: this version searches no further than CROWN bounds; undecided images are unknown")
     precision = "float64" if verification.settings.double else "float32"
     how = f"abcrown-graft {__version__}, {verification.device}, {precision}, decided in float64"
     lines.append(f"engine: native ({how})")

@@ -6,6 +6,7 @@ import math
 
 from abcrown_graft.config.kinds import (
     BOOLEAN,
+    COUNT,
     FLOAT,
     FLOAT_OR_FLOATS,
     INTEGER,
@@ -38,7 +39,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
     Option(
         "general.device", TEXT, "cuda", "Device that does the computations.", "--device", choices=("cpu", "cuda")
     ),
-    Option("general.seed", INTEGER, 100, "Seed of every random number generator.", "--seed", low=0),
+    Option("general.seed", INTEGER, 100, "Seed of every random number generator.", "--seed", low=0, high=2**32 - 1),
     Option("general.double_fp", BOOLEAN, False, "Compute everything in float64.", "--double_fp"),
     Option(
         "general.save_adv_example",
@@ -159,7 +160,14 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "--epsilon",
         low=0,
     ),
-    Option("solver.batch_size", INTEGER, 64, "Subproblems bounded at once.", "--batch_size", low=1),
+    Option(
+        "solver.batch_size",
+        INTEGER,
+        64,
+        "Images, and subproblems of one image, bounded at once.",
+        "--batch_size",
+        low=1,
+    ),
     Option(
         "solver.bound_prop_method",
         TEXT,
@@ -192,6 +200,31 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         engines=ABCROWN,
         low=1,
     ),
+    Option(
+        "solver.alpha-crown.iteration",
+        INTEGER,
+        100,
+        "Steps of the optimisation of the first bounds (α-CROWN).",
+        "--init_iteration",
+        low=0,
+    ),
+    Option("solver.alpha-crown.lr_alpha", FLOAT, 0.1, "Learning rate of α-CROWN.", "--lr_init_alpha", low=0),
+    Option(
+        "solver.alpha-crown.lr_decay", FLOAT, 0.98, "Factor on that rate after each step.", "--alpha_lr_decay", low=0
+    ),
+    Option(
+        "solver.beta-crown.iteration",
+        INTEGER,
+        50,
+        "Steps of the optimisation of each batch of subproblems (β-CROWN).",
+        "--iteration",
+        low=0,
+    ),
+    Option("solver.beta-crown.lr_alpha", FLOAT, 0.01, "Learning rate of their slopes α.", "--lr_alpha", low=0),
+    Option("solver.beta-crown.lr_beta", FLOAT, 0.05, "Learning rate of their multipliers β.", "--lr_beta", low=0),
+    Option(
+        "solver.beta-crown.lr_decay", FLOAT, 0.98, "Factor on both rates after each step.", "--lr_decay", low=0
+    ),
     Option("bab.timeout", FLOAT, 360.0, "Seconds for one instance.", "--timeout", low=0),
     Option(
         "bab.override_timeout",
@@ -200,6 +233,52 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "Seconds for one instance whatever else sets them.",
         "--override_timeout",
         low=0,
+    ),
+    Option(
+        "bab.max_domains",
+        COUNT,
+        math.inf,
+        "Subproblems visited before an instance is given up.",
+        "--max_domains",
+        low=0,
+    ),
+    Option(
+        "bab.branching.method",
+        TEXT,
+        "kfsb",
+        "Rule that chooses the neuron to split: kfsb tries the best candidates of two scores, babsr takes the best "
+        "score, random any.",
+        "--branching_method",
+        choices=(
+            "babsr",
+            "fsb",
+            "kfsb",
+            "kfsb-intercept-only",
+            "random",
+            "intercept",
+            "naive",
+            "sb",
+            "nonlinear",
+            "brute-force",
+        ),
+        supported=("kfsb", "babsr", "random"),
+    ),
+    Option(
+        "bab.branching.candidates",
+        INTEGER,
+        3,
+        "Candidates of each score that kfsb tries.",
+        "--branching_candidates",
+        low=1,
+    ),
+    Option(
+        "bab.branching.reduceop",
+        TEXT,
+        "min",
+        "How kfsb makes one number of the bounds of the two halves.",
+        "--branching_reduceop",
+        choices=("min", "max", "mean", "auto"),
+        supported=("min", "max", "mean"),
     ),
     Option(
         "attack.pgd_order",

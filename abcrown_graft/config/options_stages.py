@@ -83,7 +83,7 @@ STAGE_OPTIONS: tuple[Option, ...] = (
     _stage("mask.gamma", FLOAT, 2.0, "Weight of instability against significance, for the preset fixed.", low=0),
     _stage("mask.stages", INTEGER, 100, "Steps in which gamma falls, for the preset paper.", low=1),
     _stage("mask.layer_cap", FLOAT, None, "Largest share of one layer that may be grafted.", low=0, high=1),
-    _stage("mask.seed", INTEGER, 100, "Seed of the preset random.", low=0),
+    _stage("mask.seed", INTEGER, 100, "Seed of the preset random.", low=0, high=2**32 - 1),
     _stage("mask.path", PATH, None, "File that receives the mask."),
     _stage("tune.epochs", INTEGER, 100, "Passes over the training images.", low=0),
     _stage("tune.batch_size", INTEGER, 128, "Images of one step.", low=1),

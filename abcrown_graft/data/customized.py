@@ -37,7 +37,7 @@ def call_and_convert(function: Callable[[], object], name: str, split: str) -> I
         result = function()
     except AbcrownGraftError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"data.dataset {name}: {type(error).__name__}: {reason(error)}") from error
     return _convert(result, name, split)
 

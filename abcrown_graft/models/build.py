@@ -53,7 +53,7 @@ def _called(build: Callable[..., object], name: str) -> nn.Module:
         model = build()
     except AbcrownGraftError as error:
         raise ModelError(f"model.name: {name}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = (str(error) or "no message").splitlines()[0]
         raise ModelError(f"model.name: {name}: the function raised {type(error).__name__}: {reason}") from error
     if not isinstance(model, nn.Module):

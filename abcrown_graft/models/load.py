@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,13 @@ from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.models.weights import find_file
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
+from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.normalize import with_normalization
 from abcrown_graft.network.trace import from_module
 
+PROBES = 3
+AGREEMENT = 1e-2  # relative; float32 rounding stays well below, another function does not
 LEGACY_SUFFIXES = (".pt", ".pth")
 
 
@@ -64,7 +69,8 @@ class LoadedModel:
     Attributes:
         core: the module without normalisation; what checkpoints hold.
         module: `core` behind the normalisation: takes pixels in [0, 1].
-        network: the same function as `module`, as a graph.
+        network: the same function as `module`, as a graph in float32.
+        exact: the same in float64, with batch norm and normalisation folded in float64.
         identity: of `core`; what masks and dumps are checked against.
         input_shape: of one image.
     """
@@ -72,6 +78,7 @@ class LoadedModel:
     core: nn.Module
     module: nn.Module
     network: Network
+    exact: Network
     identity: ModelIdentity
     input_shape: tuple[int, ...]
 
@@ -109,15 +116,21 @@ def prepare(
     """A module with its normalisation, graph and identity; it is put in evaluation mode.
 
     Raises:
-        ModelError: it does not take inputs of that shape, or holds a weight that is not finite.
+        ModelError: it does not take inputs of that shape, holds a weight that is not finite or not float32, or its
+            graph computes something else (operations that are random or depend on the batch).
         ConfigError: there are neither one nor as many entries of mean or std as channels.
     """
     core.eval()
-    plain = from_module(core, shape)
+    _check_precision(core)
+    plain = from_module(copy.deepcopy(core).double(), shape)
+    identity = identify(plain.to(dtype=torch.float32))
     _check_finite(plain)
     normalize = Normalize(mean, std, shape[0] if len(shape) == 3 else 1)
-    network = with_normalization(plain, normalize.mean.flatten(), normalize.std.flatten())
-    return LoadedModel(core, nn.Sequential(normalize, core).eval(), network, identify(plain), shape)
+    exact = with_normalization(plain, normalize.mean.flatten().double(), normalize.std.flatten().double())
+    module = nn.Sequential(normalize, core).eval()
+    loaded = LoadedModel(core, module, exact.to(dtype=torch.float32), exact, identity, shape)
+    _check_agreement(loaded)
+    return loaded
 
 
 def identify(network: Network) -> ModelIdentity:
@@ -197,6 +210,30 @@ def _input_shape(source: ModelSource, defined: tuple[int, ...] | None) -> tuple[
     if given is None and defined is None:
         raise ModelError(f"model.input_shape: not set, and {source.name} does not say; set it, e.g. [-1, 3, 32, 32]")
     return given or defined  # type: ignore[return-value]
+
+
+def _check_precision(core: nn.Module) -> None:
+    for name, tensor in (*core.named_parameters(), *core.named_buffers()):
+        if tensor.is_meta:
+            raise ModelError(f"the model's {name} has no values (meta device); build it on the CPU")
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ModelError(f"the model's {name} is {tensor.dtype}, expected torch.float32; convert it with .float()")
+
+
+@torch.no_grad()
+def _check_agreement(loaded: LoadedModel) -> None:
+    """Raises unless module and graph give the same on a few random images, up to float32 rounding."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(PROBES, *loaded.input_shape, generator=generator)
+    device = next((p.device for p in loaded.core.parameters()), torch.device("cpu"))
+    expected = loaded.module.to(device)(images.to(device)).double()
+    found = evaluate(loaded.exact, images.double().to(device))
+    scale = max(float(found.abs().max()), 1.0) if bool(torch.isfinite(found).all()) else math.inf
+    if expected.shape != found.shape or float((expected - found).abs().max()) > AGREEMENT * scale:
+        raise ModelError(
+            "the model's graph does not compute what the model does: operations that are random or depend on "
+            "values cannot be verified"
+        )
 
 
 def _check_finite(network: Network) -> None:

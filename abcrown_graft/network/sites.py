@@ -11,13 +11,17 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 from torch.nn import functional
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.errors import AbcrownGraftError, UnsupportedError
 from abcrown_graft.graft.activation import GraftedReLU
 
 RELU_MODULES = (nn.ReLU, GraftedReLU)
 RELU_FUNCTIONS = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 RELU_METHODS = ("relu", "relu_")
+_WEIGHT_HOOKS = (WeightNorm, SpectralNorm)
 
 
 class _Tracer(fx.Tracer):
@@ -32,11 +36,29 @@ def symbolic_trace(module: nn.Module) -> fx.GraphModule:
         UnsupportedError: its control flow depends on values.
     """
     tracer = _Tracer()
+    _refuse_hooks(module)
     try:
         graph = tracer.trace(module)
-    except (fx.proxy.TraceError, TypeError) as error:
-        raise UnsupportedError(f"{type(module).__name__} cannot be traced: {error}") from None
+    except AbcrownGraftError:
+        raise
+    except Exception as error:  # the user's `forward` may raise anything; fx itself raises TraceError
+        reason = str(error) if isinstance(error, fx.proxy.TraceError) else f"{type(error).__name__}: {error}"
+        raise UnsupportedError(f"{type(module).__name__} cannot be traced: {reason}") from error
     return fx.GraphModule(tracer.root, graph, type(module).__name__)
+
+
+def _refuse_hooks(module: nn.Module) -> None:
+    """Raises where a call of a module does more than its `forward`: the graph would not know of it.
+
+    The hooks of weight and spectral normalisation and of lazy layers only make weights before they are read.
+    """
+    for name, child in module.named_modules():
+        lazy = isinstance(child, LazyModuleMixin)
+        before = [h for h in child._forward_pre_hooks.values() if not lazy and not isinstance(h, _WEIGHT_HOOKS)]
+        if before or child._forward_hooks or "forward" in vars(child):
+            where = f"submodule {name!r}" if name else "the model"
+            kind = type(child).__name__
+            raise UnsupportedError(f"{where} ({kind}) has a forward hook or a patched forward; remove it")
 
 
 def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from abcrown_graft.errors import ModelError, UnsupportedError
+from abcrown_graft.errors import AbcrownGraftError, ModelError, UnsupportedError
 from abcrown_graft.graft.activation import GraftedReLU
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fold import fold_scales
@@ -82,8 +82,10 @@ def _run(traced: fx.GraphModule, input_shape: Sequence[int]) -> dict[fx.Node, An
     recorder.extra_traceback = False
     try:
         recorder.run(torch.zeros(_BATCH, *input_shape, dtype=reference.dtype, device=reference.device))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except AbcrownGraftError:
+        raise
+    except Exception as error:  # whatever the user's constants and torch's kernels raise on this shape
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"the model does not accept inputs of shape {tuple(input_shape)}: {reason}") from None
     return recorder.values
 

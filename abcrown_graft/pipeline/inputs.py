@@ -14,6 +14,9 @@ from abcrown_graft.data import ImageData, load_dataset
 from abcrown_graft.errors import ConfigError, DataError, UnsupportedError
 from abcrown_graft.models.load import LoadedModel, ModelSource, load_model
 from abcrown_graft.pipeline.artifacts import is_artifact
+from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.search.branching import BranchingSettings
+from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.verify.problem import VerifySettings
 
 BOUND_METHODS = {"ibp": "interval", "crown": "crown", "alpha-crown": "crown"}
@@ -201,4 +204,33 @@ def verify_settings(config: Config) -> VerifySettings:
         batch_size=config["solver.batch_size"],
         seed=config["general.seed"],
         double=config["general.double_fp"],
+        search=search_settings(config),
     )
+
+
+def search_settings(config: Config) -> SearchSettings | None:
+    """The sections `solver` and `bab`; None if nothing follows the first bounds.
+
+    `complete_verifier: skip` keeps α-CROWN (a search that ends at its root), if `bound_prop_method` asks for it.
+    """
+    optimised = config["solver.bound_prop_method"] == "alpha-crown"
+    if config["general.complete_verifier"] == "skip" and not optimised:
+        return None
+    skipped = config["general.complete_verifier"] == "skip"
+    alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
+    branching = {name: config[f"bab.branching.{name}"] for name in ("method", "candidates", "reduceop")}
+    return SearchSettings(
+        batch_size=config["solver.batch_size"],
+        max_domains=0 if skipped else config["bab.max_domains"],
+        alpha=alpha if optimised else replace(alpha, iterations=0),
+        beta=beta,
+        branching=BranchingSettings(**branching, seed=config["general.seed"]),
+        double=config["general.double_fp"],
+    )
+
+
+def _adam_settings(config: Config, section: str) -> AdamSettings:
+    key = f"solver.{section}"
+    beta = {"lr_beta": config[f"{key}.lr_beta"]} if section == "beta-crown" else {}
+    names = {"iterations": "iteration", "lr_alpha": "lr_alpha", "lr_decay": "lr_decay"}
+    return AdamSettings(**{name: config[f"{key}.{option}"] for name, option in names.items()}, **beta)

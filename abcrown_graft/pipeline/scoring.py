@@ -68,8 +68,8 @@ def _count(
     """Runs the cascade without attack over the images that the dump does not have yet."""
     known = set(recorder.dump.indices.tolist())
     todo = [index for index in counted_images(config, len(data)) if index not in known]
-    settings = replace(inputs.verify_settings(config), attack=None, incomplete=recorder.after_bounds)
-    subject = Subject.prepare(model.module, model.network, device, settings.double)
+    settings = replace(inputs.verify_settings(config), attack=None, incomplete=recorder.after_bounds, search=None)
+    subject = Subject.prepare(model.module, model.exact, device, settings.double)
     with reporter.bar("instability", len(todo)) as bar:
         for result in verify_images(subject, data.images[todo], data.labels[todo], todo, settings, recorder):
             if result.verdict in (Verdict.ERROR, Verdict.OUT_OF_MEMORY):

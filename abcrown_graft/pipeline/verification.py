@@ -12,6 +12,7 @@ from torch import Tensor
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
+from abcrown_graft.errors import ConfigError
 from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import inputs
@@ -48,7 +49,7 @@ class Verification:
 
     def run(self) -> Iterator[InstanceResult]:
         """Yields the result of each image that is left to do; each is in the results file by then."""
-        subject = Subject.prepare(self.model.module, self.model.network, self.device, self.settings.double)
+        subject = Subject.prepare(self.model.module, self.model.exact, self.device, self.settings.double)
         todo = self.todo
         found = verify_images(
             subject,
@@ -59,18 +60,26 @@ class Verification:
             self.recorder,
             self._save_counterexample if self.config["general.save_adv_example"] else None,
         )
-        for result in found:
-            self.results.append(result)
-            yield result
-        if self.recorder is not None and not self.recorder.dump.n:
-            self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
-        self.results.complete()
+        with self.results.in_use():
+            for result in found:
+                self.results.append(result)
+                yield result
+            if self.recorder is not None and not self.recorder.dump.n:
+                self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
+            self.results.complete()
 
     def _save_counterexample(self, index: int, point: Tensor) -> None:
         with torch.no_grad():
             output = self.model.module(point.unsqueeze(0))[0]
-        path = self.config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
+        path = _counterexample_path(self.config)
         save_counterexample(path, index, point, output)
+
+
+def _counterexample_path(config: Config) -> Path:
+    path = config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
+    if not path.name:
+        raise ConfigError(f"{config.origin('attack.cex_path')}: attack.cex_path: {path} names no file")
+    return path
 
 
 def prepare_verification(config: Config) -> Verification:
@@ -82,8 +91,11 @@ def prepare_verification(config: Config) -> Verification:
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
     recorder = instability_recorder(config, model, data)
+    _counterexample_path(config)
     torch.manual_seed(settings.seed)
     path = config.path("general.results_file", must_exist=False) or Path("out.txt")
+    if recorder is not None and recorder.path.resolve() == path.resolve():
+        raise ConfigError(f"general.results_file and instability.dump are one file, {path}; name two")
     results = ResultsFile(path, _run_header(config, model, data, settings, indices))
     return Verification(config, model, data, settings, device, indices, results, recorder)
 

@@ -14,6 +14,7 @@ from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.network.graph import Network
+from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.verify.specification import linf_box, robustness_rows
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -31,6 +32,7 @@ class VerifySettings:
         batch_size: images in one batch.
         seed: of the attack's random starts.
         double: search in float64 too; verdicts are always decided in float64.
+        search: branch and bound for what the incomplete stage leaves open; None to leave it `unknown`.
     """
 
     epsilon: float
@@ -41,6 +43,7 @@ class VerifySettings:
     batch_size: int = 64
     seed: int = 100
     double: bool = False
+    search: SearchSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +62,9 @@ class Subject:
 
     @classmethod
     def prepare(cls, module: nn.Module, network: Network, device: str, double: bool) -> Subject:
-        """Copies on `device` in the precisions needed."""
-        dtype = torch.float64 if double else torch.float32
-        return cls(module.to(device).eval(), network.to(device, dtype), network.to(device, torch.float64))
+        """Copies on `device` in the precisions needed; `network` had best be in float64."""
+        exact = network.to(device, torch.float64)
+        return cls(module.to(device).eval(), exact.to(dtype=torch.float64 if double else torch.float32), exact)
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,9 @@ class Batch:
             for k in positions:
                 self.seconds[k] += spent / len(positions)
 
-    def results(self) -> list[InstanceResult]:
-        """One per instance, in order; all must be decided."""
-        return [self._result(k, self.decisions[k]) for k in range(len(self.images))]
-
-    def _result(self, k: int, decision: Decision) -> InstanceResult:
+    def result(self, k: int) -> InstanceResult:
+        """Of a decided instance."""
+        decision = self.decisions[k]
         return InstanceResult(
             index=int(self.indices[k]),
             label=int(self.labels[k]),

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from abcrown_graft import __version__
-from abcrown_graft.errors import FileFormatError
+from abcrown_graft.errors import FileFormatError, SettingsDifferError
 from abcrown_graft.files import append_record, keep_aside, write_atomically
 from abcrown_graft.verify.verdict import InstanceResult
 
@@ -39,12 +40,16 @@ class ResultsFile:
 
         Raises:
             FileFormatError: the file exists and is no results file of ours (it is left alone).
+            SettingsDifferError: another process is writing to it.
         """
         self.path = Path(path)
+        self._refuse_if_in_use()
         self.done: dict[int, InstanceResult] = {}
         self.kept: Path | None = None
         header = json.loads(json.dumps({"kind": KIND, "version": __version__, "run": dict(run)}))
         if self.path.exists():
+            if not self.path.is_file():  # a device may be endless
+                raise FileFormatError(f"{self.path}: cannot be read as a results file (no regular file)")
             found, results, complete = read_results(self.path)
             if found["run"] == header["run"] and not complete:
                 for result in results:
@@ -62,10 +67,45 @@ class ResultsFile:
         """Marks the run as complete."""
         append_record(self.path, {"complete": True})
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps other processes from the file; `out.txt.lock` holds this process's number meanwhile."""
+        self._refuse_if_in_use()
+        write_atomically(self._lock, f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            self._lock.unlink(missing_ok=True)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+    def _refuse_if_in_use(self) -> None:
+        """Raises if the lock belongs to another process that is alive; the lock of a dead one is no matter."""
+        try:
+            owner = int(self._lock.read_text())
+        except (OSError, ValueError):
+            return
+        if owner != os.getpid() and _is_alive(owner):
+            raise SettingsDifferError(
+                f"{self.path}: process {owner} is writing to it; wait for it, or name another general.results_file"
+            )
+
     def _drop_partial_line(self) -> None:
         content = self.path.read_bytes()
         if not content.endswith(b"\n"):
             write_atomically(self.path, content[: content.rfind(b"\n") + 1])
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[InstanceResult], bool]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from abcrown_graft.verify.complete import decide_open, failure
+from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.stages import Recorder, cascade
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
@@ -16,9 +18,6 @@ from abcrown_graft.verify.verdict import InstanceResult, Verdict
 log = logging.getLogger(__name__)
 
 OnCounterexample = Callable[[int, Tensor], None]
-
-# torch raises a plain RuntimeError where the CPU's allocator or cuBLAS finds no memory.
-OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def verify_images(
@@ -30,7 +29,7 @@ def verify_images(
     recorder: Recorder | None = None,
     on_counterexample: OnCounterexample | None = None,
 ) -> Iterator[InstanceResult]:
-    """Verdicts in the order of the images, as batches finish.
+    """Verdicts in the order of the images: a batch goes through the cascade, then each open image is searched.
 
     Args:
         subject: the network; its device is where the work is done.
@@ -89,10 +88,7 @@ def _run(
             return
         step = (len(part) + 1) // 2 if out_of_memory else 1
     else:
-        if on_counterexample is not None:
-            for k, point in sorted(batch.counterexamples.items()):
-                on_counterexample(int(part.indices[k]), point)
-        yield from batch.results()
+        yield from _decided(batch, on_counterexample)
         return
     part = replace(part, spent=batch.seconds)
     del batch
@@ -102,15 +98,17 @@ def _run(
         yield from _run(subject, part[begin : begin + step], settings, recorder, on_counterexample)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the GPU or the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
+def _decided(batch: Batch, on_counterexample: OnCounterexample | None) -> Iterator[InstanceResult]:
+    """The results of a batch that has been through the cascade; what it left open is decided when its turn comes."""
+    for k in range(len(batch.images)):
+        if k not in batch.decisions:
+            decide_open(batch, k)
+        if on_counterexample is not None and k in batch.counterexamples:
+            on_counterexample(int(batch.indices[k]), batch.counterexamples[k])
+        yield batch.result(k)
 
 
 def _failed(batch: Batch, verdict: Verdict, error: Exception) -> InstanceResult:
-    reason = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
     return InstanceResult(
         int(batch.indices[0]),
         int(batch.labels[0]),
@@ -118,5 +116,5 @@ def _failed(batch: Batch, verdict: Verdict, error: Exception) -> InstanceResult:
         verdict,
         str(verdict),
         batch.seconds[0],
-        reason=reason,
+        reason=failure(error),
     )

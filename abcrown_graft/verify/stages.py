@@ -11,6 +11,7 @@ from torch import Tensor
 
 from abcrown_graft.attack.pgd import pgd_attack
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
+from abcrown_graft.verify.points import fools_alone, inside_box, smallest_margin
 from abcrown_graft.verify.problem import Batch, VerifySettings
 from abcrown_graft.verify.specification import robustness_rows
 from abcrown_graft.verify.verdict import Verdict
@@ -32,13 +33,13 @@ def clean_prediction(batch: Batch) -> None:
     with batch.shared_time() as positions, torch.no_grad():
         outputs = batch.subject.module(batch.images)
         batch.predicted = outputs.argmax(1)
-        margins = _smallest_margin(outputs, batch.labels)
+        margins = smallest_margin(outputs, batch.labels)
         for k in positions:
             if not torch.isfinite(outputs[k]).all():
                 batch.decide(k, Verdict.ERROR, "error", "the model's output on the clean image is NaN or infinite")
                 continue
             batch.margin[k] = float(margins[k])
-            if margins[k] <= 0:
+            if margins[k] <= 0 and fools_alone(batch, k, batch.images[k]):
                 batch.counterexamples[k] = batch.images[k]
                 batch.decide(k, Verdict.FALSIFIED, "unsafe-pgd")
 
@@ -52,33 +53,14 @@ def attack(batch: Batch) -> None:
         at = torch.tensor(positions)
         seeds = [batch.settings.seed + 7919 * int(batch.indices[k]) for k in positions]
         found = pgd_attack(batch.subject.network, batch.box[at], batch.rows[at], batch.settings.attack, seeds)
-        points = _inside(batch, positions, found.points)
+        points = inside_box(batch, positions, found.points)
         with torch.no_grad():
-            margins = _smallest_margin(batch.subject.module(points), batch.labels[at])
+            margins = smallest_margin(batch.subject.module(points), batch.labels[at])
         for row, k in enumerate(positions):
             batch.margin[k] = min(batch.margin[k], float(margins[row]))
-            if margins[row] <= 0:
+            if margins[row] <= 0 and fools_alone(batch, k, points[row]):
                 batch.counterexamples[k] = points[row]
                 batch.decide(k, Verdict.FALSIFIED, "unsafe-pgd")
-
-
-def _inside(batch: Batch, positions: list[int], points: Tensor) -> Tensor:
-    """The points in the model's precision and in the float64 box: clipped, then rounded towards its inside.
-
-    The box holds the image, which is in the model's precision, so the neighbour of a number that was
-    rounded out of the box is inside.
-    """
-    box = batch.exact_box(positions)
-    rounded = box.clamp(points.double()).to(batch.images.dtype)
-    low = torch.where(rounded.double() < box.lower, torch.nextafter(rounded, torch.full_like(rounded, 2.0)), rounded)
-    return torch.where(low.double() > box.upper, torch.nextafter(low, torch.full_like(low, -1.0)), low)
-
-
-def _smallest_margin(outputs: Tensor, labels: Tensor) -> Tensor:
-    """How far the true class is ahead of the best other one, `(batch,)`; infinite if that is NaN."""
-    rows = robustness_rows(labels, outputs.shape[1], outputs.dtype)
-    margins = torch.bmm(rows, outputs.unsqueeze(2)).squeeze(2).amin(1)
-    return torch.nan_to_num(margins, nan=math.inf)
 
 
 def incomplete(batch: Batch) -> None:
@@ -113,19 +95,10 @@ def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor
     return torch.where(torch.isfinite(margins).all(1), margins.amin(1), -math.inf)
 
 
-def settle(batch: Batch) -> None:
-    """What is still open is `timeout` if its time ran out, else `unknown`."""
-    for k in batch.open():
-        if batch.seconds[k] > batch.settings.timeout:
-            batch.decide(k, Verdict.TIMEOUT, "timeout")
-        else:
-            batch.decide(k, Verdict.UNKNOWN, "unknown")
-
-
 def cascade(settings: VerifySettings, recorder: Recorder | None = None) -> tuple[Stage, ...]:
     """The stages in order, with the recording of instability where its population is known.
 
-    Branch and bound will stand between `incomplete` and the end.
+    What they leave open is for `complete.decide_open`, instance by instance.
     """
     chosen: list[Stage] = [clean_prediction]
     if settings.attack is not None:
@@ -136,4 +109,4 @@ def cascade(settings: VerifySettings, recorder: Recorder | None = None) -> tuple
         chosen.append(incomplete)
     if recorder is not None and recorder.after_bounds:
         chosen.append(recorder)
-    return (*chosen, settle)
+    return tuple(chosen)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from abcrown_graft.verdict import Verdict
 
-class Verdict(str, enum.Enum):
-    """What is known of an instance; never merged."""
-
-    VERIFIED = "verified"
-    FALSIFIED = "falsified"
-    UNKNOWN = "unknown"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out-of-memory"
-    ERROR = "error"
-
-    def __str__(self) -> str:
-        return self.value
+__all__ = ["InstanceResult", "Verdict"]
 
 
 @dataclass(frozen=True)

@@ -176,3 +176,19 @@ def test_a_node_with_many_readers_collects_a_rounding_from_each():
 def test_an_operator_without_a_rule_is_named():
     with pytest.raises(UnsupportedError, match="Input has no rounding rule"):
         absolute(op.Input(), torch.ones(1))
+
+
+def test_what_underflows_on_the_way_is_magnified_by_later_weights():
+    """1 - 1e-200 * 1e-200 * 1e200 * 1e200 * x: the product of the first two weights is zero in float64."""
+    layers = []
+    for weight, bias in ((1e-200, 0.0), (1e-200, 0.0), (1e200, 0.0), (1e200, 0.0), (-1.0, 1.0)):
+        linear = nn.Linear(1, 1).double()
+        linear.weight.data.fill_(weight)
+        linear.bias.data.fill_(bias)
+        layers += [linear, nn.ReLU()]
+    network = from_module(nn.Sequential(*layers[:-1]), (1,))
+    box = Box(torch.full((1, 1), 7.0, dtype=torch.float64), torch.full((1, 1), 9.0, dtype=torch.float64))
+    bounds = bound_network(network, box, "crown", rigorous=True)
+    rows = torch.ones(1, 1, 1, dtype=torch.float64)
+    assert not bool(margin_lower_bounds(bounds, rows) > -8)
+    assert not bool(margin_lower_bounds(bounds, rows, "interval") > -8)

@@ -57,3 +57,8 @@ def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == FAILED
+
+
+def test_an_error_of_the_system_without_a_file_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(raising(OSError(28, "No space left on device"))) == WRONG_INPUT
+    assert capsys.readouterr() == ("", "error: No space left on device\n")

@@ -87,7 +87,7 @@ def shown(flag: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_shows_defaults_and_choices_of_what_is_implemented_here(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown("--help", capsys)
-    assert "--batch_size N Subproblems bounded at once. (default 64)" in text
+    assert "--batch_size N Images, and subproblems of one image, bounded at once. (default 64)" in text
     assert "(one of test, train; default test)" in text
     assert "or $ABCROWN_GRAFT_DATA" in text
     assert "--conv_mode" not in text

@@ -56,7 +56,7 @@ def test_accepts(key: str, given: object, expected: object) -> None:
         ("solver.batch_size", 0, "expected an integer, at least 1, got 0"),
         ("solver.batch_size", None, "expected an integer, at least 1, got nothing"),
         ("solver.batch_size", math.inf, "expected an integer, at least 1, got inf"),
-        ("bab.max_domains", -math.inf, "expected an integer or .inf, got -inf"),
+        ("bab.max_domains", -math.inf, "expected an integer or .inf, at least 0, got -inf"),
         ("specification.epsilon", math.nan, "expected a number, at least 0 or null, got nan"),
         ("specification.epsilon", "2/255", "expected a number, at least 0 or null, got '2/255'"),
         ("specification.epsilon", -0.1, "expected a number, at least 0 or null, got -0.1"),

@@ -10,6 +10,7 @@ from torch.nn import functional
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.build import build_model
+from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.sites import site_names, symbolic_trace
 from abcrown_graft.network.trace import from_module
 
@@ -84,3 +85,36 @@ def test_value_dependent_control_flow_cannot_be_traced():
 
     with pytest.raises(UnsupportedError, match="Branching cannot be traced"):
         symbolic_trace(Branching())
+
+
+def test_a_forward_that_raises_is_told_in_one_line():
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.missing(x)
+
+    with pytest.raises(UnsupportedError, match=r"Broken cannot be traced: AttributeError: .*missing"):
+        symbolic_trace(Broken())
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("place", ["", "1"])
+def test_hooks_that_the_graph_would_not_know_of_are_refused(register: str, place: str):
+    module = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    getattr(module.get_submodule(place), register)(lambda *_: None)
+    with pytest.raises(UnsupportedError, match="forward hook"):
+        symbolic_trace(module)
+
+
+def test_a_patched_forward_is_refused():
+    module = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    module[0].forward = lambda x: -x
+    with pytest.raises(UnsupportedError, match=r"submodule '0' \(Linear\).*patched forward"):
+        symbolic_trace(module)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_the_hook_of_weight_normalisation_is_fine():
+    module = nn.Sequential(nn.utils.weight_norm(nn.Linear(2, 2)), nn.ReLU()).eval()
+    module[0].weight_g.data *= -3
+    x = torch.rand(4, 2)
+    torch.testing.assert_close(evaluate(from_module(module, (2,)), x), module(x))

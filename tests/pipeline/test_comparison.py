@@ -78,6 +78,6 @@ def test_a_failed_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_the_native_engine_does_not_do_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="bab.branching.method = 'babsr'"):
-        verify_stage(configured(tmp_path, bab__branching__method="babsr"), Listener(), "baseline")
+    with pytest.raises(UnsupportedError, match="bab.branching.method = 'fsb'"):
+        verify_stage(configured(tmp_path, bab__branching__method="fsb"), Listener(), "baseline")
     assert not (tmp_path / "out").exists()

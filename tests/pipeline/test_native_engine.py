@@ -15,7 +15,7 @@ def test_defaults_are_fine(engine: str) -> None:
 
 
 def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:
-    config = load_config(None, {"bab.branching.method": "babsr", "instability.method": "alpha-crown"})
+    config = load_config(None, {"bab.branching.method": "fsb", "instability.method": "alpha-crown"})
     require_native(config, ("specification.",))
     with pytest.raises(UnsupportedError, match=r"instability\.method = 'alpha-crown' is not implemented"):
         require_native(config, ("specification.", "instability."))
@@ -29,7 +29,7 @@ def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:
             {"general.complete_verifier": "mip"},
             "general.complete_verifier = 'mip' is not implemented by the native engine",
         ),
-        ({"bab.branching.method": "babsr"}, "bab.branching.method = 'babsr' is not implemented by the native engine"),
+        ({"bab.branching.method": "fsb"}, "bab.branching.method = 'fsb' is not implemented by the native engine"),
         ({"specification.norm": 2.0}, "specification.norm = 2.0 is not implemented"),
     ],
 )

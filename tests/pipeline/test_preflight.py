@@ -27,7 +27,7 @@ WRONG = [
     ({"data__start": 12}, "leave no image"),
     ({"specification__epsilon": None}, "specification.epsilon: not set"),
     ({"specification__norm": 2.0}, "specification.norm"),
-    ({"bab__branching__method": "babsr"}, "bab.branching.method"),
+    ({"bab__branching__method": "fsb"}, "bab.branching.method"),
     ({"general__engine": "abcrown"}, "general.engine: abcrown is not available"),
     ({"instability__method": "alpha-crown"}, "instability.method"),
     ({"instability__start": 20}, "instability.start"),

@@ -33,7 +33,7 @@ from abcrown_graft.pipeline.verification import prepare_verification
 
 WEIGHTS = package_folder() / "model_defs" / "weights"
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "grafting" / "convbig_cifar"
-SITES = {"1": (8, 8, 8), "3": (16, 4, 4), "6": (50,)}
+SITES = {"1": (16, 8, 8), "3": (32, 4, 4), "6": (100,)}
 
 
 def configured(folder: Path, **changed: object) -> Config:
@@ -95,7 +95,12 @@ def test_counting_alone_and_during_verification_agree(tmp_path: Path, population
 
 
 def test_branch_and_bounds_population_is_what_the_bounds_leave_open(tmp_path: Path) -> None:
-    chosen = {"instability__population": "bab", "attack__pgd_order": "skip"}
+    chosen = {
+        "instability__population": "bab",
+        "attack__pgd_order": "skip",
+        "solver__bound_prop_method": "crown",
+        "general__complete_verifier": "skip",
+    }
     config = configured(tmp_path, instability__split="test", instability__end=12, **chosen)
     dump = dumps.load(instability_stage(config, Listener()))
     run = prepare_verification(configured(tmp_path, general__results_file=str(tmp_path / "out.txt"), **chosen))

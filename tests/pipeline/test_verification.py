@@ -13,7 +13,7 @@ import torch
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.load import load_config
-from abcrown_graft.errors import FileFormatError, SettingsDifferError
+from abcrown_graft.errors import ConfigError, FileFormatError, SettingsDifferError
 from abcrown_graft.instability import dump as dumps
 from abcrown_graft.pipeline import verification
 from abcrown_graft.pipeline.verification import prepare_verification
@@ -214,3 +214,16 @@ def test_without_a_dump_nothing_is_recorded(tmp_path: Path) -> None:
 def test_the_head_is_plain_json(tmp_path: Path) -> None:
     prepare_verification(configured(tmp_path))
     assert json.loads((tmp_path / "out.txt").read_text().splitlines()[0])["kind"] == "results"
+
+
+def test_one_file_for_results_and_instability_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    config = configured(tmp_path, instability__dump=str(tmp_path / "out.txt"))
+    with pytest.raises(ConfigError, match="are one file"):
+        prepare_verification(config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_name_for_counterexamples(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"attack\.cex_path: / names no file"):
+        prepare_verification(configured(tmp_path, attack__cex_path="/"))
+    assert not list(tmp_path.iterdir())

@@ -12,12 +12,12 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 
 MINIATURE = """
-general: {device: cpu, seed: 3}
+general: {device: cpu, seed: 3, complete_verifier: skip}
 model: {name: digits_cnn}
 data: {dataset: DIGITS, start: 0, end: 12}
 specification: {norm: .inf, epsilon: 0.05}
 attack: {pgd_steps: 5, pgd_restarts: 2}
-solver: {batch_size: 6}
+solver: {batch_size: 6, bound_prop_method: crown}
 train: {epochs: 4, batch_size: 20, lr: 0.1, validation: 60, limit: 400, gradalign: 0}
 instability: {method: crown, end: 20}
 significance: {samples: 50}

@@ -90,7 +90,7 @@ def not_a_number(folder: Path) -> None:
 
 
 def plain_identity() -> ModelIdentity:
-    sites = {"1": (8, 8, 8), "3": (16, 4, 4), "6": (50,)}
+    sites = {"1": (16, 8, 8), "3": (32, 4, 4), "6": (100,)}
     return ModelIdentity("another architecture", "weights", sites)
 
 
@@ -186,8 +186,8 @@ WRONG_VERIFICATION = {
     "flag without value": (nothing, f"{A} --epsilon", "flag --epsilon: expected one argument"),
     "flag of another type": (nothing, f"{A} --end many", "flag --end: data.end: expected an integer ... 'many'"),
     "stray word": (nothing, f"{A} extra", "unexpected argument 'extra'"),
-    "branching rule not there": (append("bab: {branching: {method: babsr}}\n"), A,
-        "a.yaml:7: bab.branching.method = 'babsr'"),
+    "branching rule not there": (append("bab: {branching: {method: fsb}}\n"), A,
+        "a.yaml:7: bab.branching.method = 'fsb'"),
     "verifier not there": (nothing, f"{A} --complete_verifier mip",
         "flag --complete_verifier: general.complete_verifier"),
     "norm not there": (nothing, f"{A} --norm 2", "flag --norm: specification.norm = 2.0 is not implemented"),

@@ -112,7 +112,7 @@ def test_results_are_in_order_and_say_what_was_found(subject):
     batch.margin[0], batch.lower_bound[0] = 0.5, 0.25
     batch.decide(1, Verdict.ERROR, "error", "why")
     batch.decide(0, Verdict.VERIFIED, "safe-incomplete")
-    first, second = batch.results()
+    first, second = batch.result(0), batch.result(1)
     assert (first.index, first.label, first.predicted, first.seconds) == (10, 0, 0, 1.0)
     assert (first.verdict, first.status, first.margin, first.lower_bound) == ("verified", "safe-incomplete", 0.5, 0.25)
     assert (second.index, second.verdict, second.reason) == (11, "error", "why")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from abcrown_graft.errors import FileFormatError
+from abcrown_graft.errors import FileFormatError, SettingsDifferError
 from abcrown_graft.verify.results import ResultsFile, read_results
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -185,3 +188,26 @@ def test_a_wrong_line_is_named_and_the_file_left_alone(path, line, message, run)
         ResultsFile(path, run)
     assert path.read_bytes() == before
     assert names(path) == ["out.txt"]
+
+
+def test_a_device_is_no_results_file() -> None:
+    with pytest.raises(FileFormatError, match="/dev/null: cannot be read as a results file"):
+        ResultsFile("/dev/null", {})
+
+
+def test_a_file_that_another_process_writes_to_is_refused_until_that_is_gone(tmp_path):
+    path = tmp_path / "out.txt"
+    first = ResultsFile(path, RUN)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        (tmp_path / "out.txt.lock").write_text(f"{other.pid}\n")
+        before = path.read_bytes()
+        for use in (lambda: ResultsFile(path, RUN), first.in_use().__enter__):
+            with pytest.raises(SettingsDifferError, match=rf"out\.txt: process {other.pid} is writing to it"):
+                use()
+        assert path.read_bytes() == before
+    finally:
+        other.communicate(b"\n")
+    with ResultsFile(path, RUN).in_use():
+        assert (tmp_path / "out.txt.lock").read_text() == f"{os.getpid()}\n"
+    assert not (tmp_path / "out.txt.lock").exists()

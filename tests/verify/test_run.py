@@ -7,8 +7,9 @@ import torch
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.verify import problem
+from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
-from abcrown_graft.verify.run import is_out_of_memory, verify_images
+from abcrown_graft.verify.run import verify_images
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 INDICES = [30, 7, 2, 99, 4, 5, 6, 11]
@@ -176,5 +177,5 @@ def test_the_time_of_all_images_is_the_time_that_passed(compare, monkeypatch, la
     settings = VerifySettings(0.5, attack=None, incomplete=False)
     labels = torch.zeros(3, dtype=torch.int64)
     results = list(verify_images(compare, IMAGES[[0, 3, 4]], labels, [0, 1, 2], settings, saboteur))
-    assert sum(r.seconds for r in results) == pytest.approx(clock.reads / 2)
+    assert sum(r.seconds for r in results) == pytest.approx(clock.reads / 2, abs=0.01)
     assert [r.verdict for r in results] == ["unknown"] * 3

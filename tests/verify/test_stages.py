@@ -10,8 +10,10 @@ from abcrown_graft.attack.pgd import AttackResult, PGDSettings
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.verify import stages
+from abcrown_graft.verify.complete import decide_open
+from abcrown_graft.verify.points import inside_box
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
-from abcrown_graft.verify.stages import _inside, cascade, clean_prediction
+from abcrown_graft.verify.stages import cascade, clean_prediction
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 ATTACK = PGDSettings(steps=15, restarts=4)
@@ -27,15 +29,21 @@ def batch_of(subject: Subject, images: torch.Tensor, labels: list[int], chosen: 
 
 
 def through(subject: Subject, images: torch.Tensor, labels: list[int], chosen: VerifySettings | None = None) -> Batch:
-    """The batch after the whole cascade."""
+    """The batch after the whole cascade, without search."""
     batch = batch_of(subject, images, labels, chosen or settings())
     for stage in cascade(batch.settings):
         stage(batch)
+    for k in batch.open():
+        decide_open(batch, k)
     return batch
 
 
+def results_of(batch: Batch) -> list[InstanceResult]:
+    return [batch.result(k) for k in range(len(batch.images))]
+
+
 def decided(subject: Subject, images: torch.Tensor, labels: list[int], chosen=None) -> list[InstanceResult]:
-    return through(subject, images, labels, chosen).results()
+    return results_of(through(subject, images, labels, chosen))
 
 
 class TestKnownTruth:
@@ -57,13 +65,13 @@ class TestKnownTruth:
     def test_a_misclassified_image_is_its_own_counterexample(self, compare):
         batch = through(compare, CORRECT, [1])
         assert torch.equal(batch.counterexamples[0], CORRECT[0])
-        (found,) = batch.results()
+        found = batch.result(0)
         assert (found.verdict, found.status, found.predicted) == (Verdict.FALSIFIED, "unsafe-pgd", 0)
         assert found.margin == pytest.approx(-0.6)
 
     def test_a_tie_is_no_correct_prediction(self, compare):
         batch = through(compare, torch.tensor([[0.5, 0.5]]), [0], settings(attack=None, incomplete=False))
-        assert batch.results()[0].verdict == Verdict.FALSIFIED
+        assert batch.result(0).verdict == Verdict.FALSIFIED
         assert batch.counterexamples[0].tolist() == [0.5, 0.5]
 
     def test_a_counterexample_is_in_the_box_and_fools_the_module(self, compare):
@@ -73,7 +81,7 @@ class TestKnownTruth:
         assert bool(((point.double() >= box.lower[0]) & (point.double() <= box.upper[0])).all())
         assert point.dtype == torch.float32
         assert int(compare.module(point.unsqueeze(0)).argmin()) == 0
-        assert batch.results()[0].margin == pytest.approx(float(point[0] - point[1]))
+        assert batch.result(0).margin == pytest.approx(float(point[0] - point[1]))
 
     def test_pixels_that_do_not_exist_are_not_searched(self, layers_of, subject_of):
         """Class 1 wins where x₀ > 1, which no image has."""
@@ -119,7 +127,7 @@ def test_verdicts_agree_with_a_dense_grid(subject_of, seed, double):
     box = batch.exact_box(list(range(24)))
     axis = torch.linspace(0, 1, 61, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
-    results = batch.results()
+    results = results_of(batch)
     for k, result in enumerate(results):
         others = [j for j in range(3) if j != labels[k]]
         if result.verdict == Verdict.VERIFIED:
@@ -180,13 +188,13 @@ class TestRounding:
         box, loose = batch.exact_box([0, 1, 2]), Box(images - 2.0, images + 2.0)
         for points in (batch.box.lower, batch.box.upper, loose.lower, loose.upper, images):
             for given in (points, points.double()):
-                inside = _inside(batch, [0, 1, 2], given)
+                inside = inside_box(batch, [0, 1, 2], given)
                 assert inside.dtype == torch.float32
                 exact = inside.double()
                 assert bool(((exact >= box.lower) & (exact <= box.upper)).all())
                 moved = (exact - box.clamp(given.double())).abs()
                 assert bool((moved <= 2**-23).all()), "by at most one rounding"
-        assert torch.equal(_inside(batch, [0, 1, 2], images), images)
+        assert torch.equal(inside_box(batch, [0, 1, 2], images), images)
 
 
 class TestNothingThatIsNotFiniteVerifies:
@@ -255,16 +263,16 @@ class TestAttacksAreChecked:
     def test_on_the_original_module(self, compare, monkeypatch):
         self.pretend(monkeypatch, torch.tensor([[0.7, 0.3]]))
         batch = through(compare, CORRECT, [0], settings(incomplete=False))
-        assert batch.results()[0].verdict == Verdict.UNKNOWN
-        assert batch.results()[0].margin == pytest.approx(0.4)
+        assert batch.result(0).verdict == Verdict.UNKNOWN
+        assert batch.result(0).margin == pytest.approx(0.4)
         assert not batch.counterexamples
 
     def test_inside_the_box(self, compare, monkeypatch):
         self.pretend(monkeypatch, torch.tensor([[0.0, 1.0]]))
         assert int(compare.module(torch.tensor([[0.0, 1.0]])).argmax()) == 1, "it would fool the module"
         batch = through(compare, CORRECT, [0], settings(incomplete=False))
-        assert batch.results()[0].verdict == Verdict.UNKNOWN
-        assert batch.results()[0].margin == pytest.approx(0.4), "the corner of the box that is next to it"
+        assert batch.result(0).verdict == Verdict.UNKNOWN
+        assert batch.result(0).margin == pytest.approx(0.4), "the corner of the box that is next to it"
 
     def test_where_the_module_answers_nan(self, layers_of, subject_of, monkeypatch):
         subject = subject_of(layers_of(([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0])))
@@ -276,7 +284,7 @@ class TestAttacksAreChecked:
         moody = Subject(Moody(), subject.network, subject.exact)
         self.pretend(monkeypatch, torch.tensor([[0.75, 0.25]]))
         batch = through(moody, CORRECT, [0], settings(incomplete=False))
-        assert batch.results()[0].verdict == Verdict.UNKNOWN
+        assert batch.result(0).verdict == Verdict.UNKNOWN
         assert not batch.counterexamples
 
     def test_every_image_has_its_own_seed(self, compare, monkeypatch):
@@ -304,12 +312,12 @@ class Watcher:
 @pytest.mark.parametrize(
     ("options", "after_bounds", "names"),
     [
-        ({}, None, ["clean_prediction", "attack", "incomplete", "settle"]),
-        ({"attack": None}, None, ["clean_prediction", "incomplete", "settle"]),
-        ({"attack": None, "incomplete": False}, None, ["clean_prediction", "settle"]),
-        ({}, False, ["clean_prediction", "attack", "Watcher", "incomplete", "settle"]),
-        ({}, True, ["clean_prediction", "attack", "incomplete", "Watcher", "settle"]),
-        ({"incomplete": False}, True, ["clean_prediction", "attack", "Watcher", "settle"]),
+        ({}, None, ["clean_prediction", "attack", "incomplete"]),
+        ({"attack": None}, None, ["clean_prediction", "incomplete"]),
+        ({"attack": None, "incomplete": False}, None, ["clean_prediction"]),
+        ({}, False, ["clean_prediction", "attack", "Watcher", "incomplete"]),
+        ({}, True, ["clean_prediction", "attack", "incomplete", "Watcher"]),
+        ({"incomplete": False}, True, ["clean_prediction", "attack", "Watcher"]),
     ],
 )
 def test_the_cascade_is_cheapest_first(options, after_bounds, names):

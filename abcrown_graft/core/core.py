@@ -1,0 +1,108 @@
+"""The core: unstable neurons only, exact over the box.
+
+For every input x of the box, with y = relu(z):
+
+    z_k = L_k x + sum_{j<k} M_kj y_j + c_k          for the unstable neurons of layer k
+    out = L_o x + sum_j M_oj y_j + c_o              for the margins
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.core.block import Block
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The unstable neurons of one site.
+
+    Attributes:
+        site: the activation's name.
+        neurons: their numbers in the flattened site, `(n,)`.
+        lower, upper: bounds of their inputs z, `(n,)`, lower < 0 < upper.
+        from_input: L_k, `(n, d)`.
+        from_layers: M_kj by number j of the earlier layer; all-zero blocks are left out.
+        constant: c_k, `(n,)`.
+        error: how far each row can be from the network because its entries were rounded, `(n,)`.
+    """
+
+    site: str
+    neurons: Tensor
+    lower: Tensor
+    upper: Tensor
+    from_input: Block
+    from_layers: Mapping[int, Block]
+    constant: Tensor
+    error: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Core:
+    """A verification instance reduced to its unstable neurons.
+
+    Attributes:
+        lower, upper: the input box, flattened, `(d,)`.
+        layers: in forward order; sites without unstable neurons are left out.
+        out_input: L_o, `(spec, d)`.
+        out_layers: M_oj for every layer j, `(spec, n_j)`.
+        out_constant: c_o, `(spec,)`.
+        out_error: as `Layer.error`, `(spec,)`.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    layers: tuple[Layer, ...]
+    out_input: Tensor
+    out_layers: tuple[Tensor, ...]
+    out_constant: Tensor
+    out_error: Tensor
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of unstable neurons of each layer."""
+        return [len(layer.neurons) for layer in self.layers]
+
+    @property
+    def nonzeros(self) -> int:
+        """Multiply-adds of one pass for one subproblem: the non-zeros of all L_k and M_kj."""
+        blocks = (block for layer in self.layers for block in (layer.from_input, *layer.from_layers.values()))
+        return sum(block.nonzeros for block in blocks)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Core:
+        """The same core elsewhere or in another precision."""
+        layers = tuple(
+            Layer(
+                layer.site,
+                layer.neurons.to(device=device),
+                layer.lower.to(device=device, dtype=dtype),
+                layer.upper.to(device=device, dtype=dtype),
+                layer.from_input.to(device, dtype),
+                {j: block.to(device, dtype) for j, block in layer.from_layers.items()},
+                layer.constant.to(device=device, dtype=dtype),
+                layer.error.to(device=device, dtype=dtype),
+            )
+            for layer in self.layers
+        )
+        tensors = (self.lower, self.upper, self.out_input, self.out_constant, self.out_error)
+        lower, upper, out_input, out_constant, out_error = (t.to(device=device, dtype=dtype) for t in tensors)
+        out_layers = tuple(t.to(device=device, dtype=dtype) for t in self.out_layers)
+        return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error)
+
+
+def evaluate_core(core: Core, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Margins `(spec, batch)` and the layers' z `(n_k, batch)` for flattened inputs `(d, batch)` of the box."""
+    values: list[Tensor] = []
+    for layer in core.layers:
+        z = layer.from_input @ inputs + layer.constant.unsqueeze(1)
+        for j, block in layer.from_layers.items():
+            z = z + block @ values[j].relu()
+        values.append(z)
+    out = core.out_input @ inputs + core.out_constant.unsqueeze(1)
+    for weights, z in zip(core.out_layers, values, strict=True):
+        out = out + weights @ z.relu()
+    return out, values

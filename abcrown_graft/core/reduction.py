@@ -1,0 +1,131 @@
+"""From a network and its bounds over a box to the core: one reverse sweep per layer with unstable neurons.
+
+A sweep passes stable and grafted neurons by their exact line and stops at unstable ones, whose
+coefficients become entries of M. Leaky neurons are split as `s z + (1 - s) relu(z)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.bounds.backward import pull_to_input
+from abcrown_graft.bounds.propagate import NetworkBounds
+from abcrown_graft.bounds.windowed import pull_neurons_to_input
+from abcrown_graft.bounds.windows import Windows, is_windowed
+from abcrown_graft.core.block import Block
+from abcrown_graft.core.core import Core, Layer
+from abcrown_graft.network import operators as op
+
+ROWS_PER_SWEEP = 256
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """How coefficients pass one activation: exact slope and intercept, and which neurons stop them."""
+
+    slope: Tensor
+    intercept: Tensor
+    stopped: Tensor
+    gain: float
+
+
+def reduce_to_core(bounds: NetworkBounds, rows: Tensor) -> Core:
+    """The core of one instance.
+
+    Args:
+        bounds: of a batch of one image; rigorous ones make the core's error terms rigorous.
+        rows: margins as linear functions of the output, `(spec, outputs)`.
+    """
+    network = bounds.network
+    lines = {node.name: _lines(node.operator, bounds, node.name) for node in network.activations}
+    sites = [name for name, line in lines.items() if len(line.stopped)]
+    layers = tuple(_layer(bounds, site, sites, lines) for site in sites)
+    out_input, out_constant, entries = _sweep(bounds, network.output.name, rows, lines)
+    none = [rows.new_zeros(len(rows), len(layer.neurons)) for layer in layers]
+    out_layers = tuple(entries.get(layer.site, zero) for layer, zero in zip(layers, none, strict=True))
+    out_error = rows.abs() @ bounds.error.flatten()
+    box = bounds.box
+    return Core(box.lower.flatten(), box.upper.flatten(), layers, out_input, out_layers, out_constant, out_error)
+
+
+def _layer(bounds: NetworkBounds, site: str, sites: list[str], lines: dict[str, _Lines]) -> Layer:
+    name = bounds.network.by_name[site].inputs[0]
+    neurons = lines[site].stopped
+    sweep = _sweep_windows if is_windowed(bounds.network, name) else _sweep_neurons
+    parts = [sweep(bounds, name, chunk, lines) for chunk in neurons.split(ROWS_PER_SWEEP)]
+    entries = {earlier: torch.cat([part[2][earlier] for part in parts]) for earlier in parts[0][2]}
+    z = bounds.pre_activation[site]
+    return Layer(
+        site,
+        neurons,
+        z.lower.flatten()[neurons],
+        z.upper.flatten()[neurons],
+        Block.of(torch.cat([part[0] for part in parts])),
+        {sites.index(earlier): Block.of(entry) for earlier, entry in entries.items() if bool(entry.any())},
+        torch.cat([part[1] for part in parts]),
+        bounds.pre_error[site].flatten()[neurons],
+    )
+
+
+def _lines(operator: op.Operator, bounds: NetworkBounds, site: str) -> _Lines:
+    unstable = bounds.unstable(site).flatten(1)[0]
+    relaxation = bounds.relaxations[site]
+    negative = operator.negative_slope if isinstance(operator, op.LeakyReLU) else 0.0
+    slope = relaxation.lower_slope[0].clone()
+    intercept = relaxation.lower_intercept[0].clone()
+    slope.view(-1)[unstable] = negative
+    intercept.view(-1)[unstable] = 0
+    return _Lines(slope, intercept, unstable.nonzero().flatten(), 1 - negative)
+
+
+Swept = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""Coefficients of the input `(k, d)`, constants `(k,)`, and coefficients of each layer's y `(k, n_j)` by site."""
+
+
+def _sweep_neurons(bounds: NetworkBounds, start: str, neurons: Tensor, lines: dict[str, _Lines]) -> Swept:
+    shape = bounds.network.by_name[start].shape
+    unit = bounds.box.lower.new_zeros(len(neurons), torch.Size(shape).numel())
+    unit[torch.arange(len(neurons), device=unit.device), neurons] = 1
+    return _sweep(bounds, start, unit.view(len(neurons), *shape), lines)
+
+
+def _sweep_windows(bounds: NetworkBounds, start: str, neurons: Tensor, lines: dict[str, _Lines]) -> Swept:
+    """As `_sweep_neurons`, on the neurons' receptive fields."""
+    entries: dict[str, Tensor] = {}
+    image = torch.zeros_like(neurons)
+
+    def rule(site: str, windows: Windows) -> tuple[Windows, Tensor]:
+        line = lines[site]
+        if len(line.stopped):
+            entries[site] = _spread(windows, image)[:, line.stopped] * line.gain
+        at = windows.positions(image)
+        constant = (windows.values * line.intercept.take(at)).flatten(1).sum(1)
+        return replace(windows, values=windows.values * line.slope.take(at)), constant
+
+    dtype = bounds.box.lower.dtype
+    at_input, constant = pull_neurons_to_input(bounds.network, start, neurons, dtype, rule)
+    return _spread(at_input, image), constant[0], entries
+
+
+def _spread(windows: Windows, image: Tensor) -> Tensor:
+    """The coefficients over the whole flattened map, `(rows, neurons)`."""
+    whole = windows.values.new_zeros(len(windows.values), torch.Size(windows.shape).numel())
+    return whole.scatter_add_(1, windows.positions(image).flatten(1), windows.values.flatten(1))
+
+
+def _sweep(bounds: NetworkBounds, start: str, rows: Tensor, lines: dict[str, _Lines]) -> Swept:
+    """The linear functions `rows` `(k, *shape)` of a node."""
+    entries: dict[str, Tensor] = {}
+
+    def rule(site: str, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        line = lines[site]
+        if len(line.stopped):
+            entries[site] = coefficients[0].flatten(1)[:, line.stopped] * line.gain
+        constant = (coefficients * line.intercept).flatten(2).sum(2)
+        return coefficients * line.slope, constant
+
+    at_input, constant = pull_to_input(bounds.network, start, rows.unsqueeze(0), rule)
+    return at_input[0].flatten(1), constant[0], entries

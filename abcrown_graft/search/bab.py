@@ -1,0 +1,210 @@
+"""Branch and bound: splits unstable neurons until every subproblem of every margin is certified."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.core.core import Core
+from abcrown_graft.search.branching import BRANCHING, BranchingSettings
+from abcrown_graft.search.certificate import certified_bound
+from abcrown_graft.search.dual import Duals
+from abcrown_graft.search.leaf import solve_leaf
+from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
+from abcrown_graft.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How hard to search.
+
+    Attributes:
+        batch_size: subproblems bounded at once.
+        timeout: seconds for the instance.
+        max_domains: subproblems visited before giving up as `unknown`.
+        alpha: effort at the root.
+        beta: effort at every subproblem.
+        branching: the branching rule.
+        double: search in float64 instead of float32; certificates are always checked in float64.
+    """
+
+    batch_size: int = 512
+    timeout: float = 360.0
+    max_domains: float = float("inf")
+    alpha: AdamSettings = AdamSettings(100, 0.1, 0.05)
+    beta: AdamSettings = AdamSettings(20, 0.01, 0.05)
+    branching: BranchingSettings = BranchingSettings()
+    double: bool = False
+
+
+@dataclass(eq=False)
+class SearchResult:
+    """The outcome.
+
+    Attributes:
+        verdict: what was found.
+        visited: subproblems bounded after the root; 0 if the root was enough.
+        lower_bound: 0 if every margin is certified to be positive, otherwise the smallest bound among the
+            open subproblems, up to the rounding of the search's precision; never positive.
+        counterexample: what `check_points` returned.
+    """
+
+    verdict: Verdict
+    visited: int = 0
+    lower_bound: float = 0.0
+    counterexample: Tensor | None = None
+
+
+CheckPoints = Callable[[Tensor], "Tensor | None"]
+"""Given inputs `(k, d)`, one that is a counterexample, or None."""
+
+
+def search(core: Core, settings: SearchSettings, check_points: CheckPoints | None = None) -> SearchResult:
+    """Decides the instance that a core describes.
+
+    Args:
+        core: in float64, from rigorous bounds; the search runs on its copy in search precision.
+        settings: effort.
+        check_points: told points that may be counterexamples; None skips that.
+    """
+    return _Search(core, settings, check_points).run()
+
+
+class _Search:
+    def __init__(self, core: Core, settings: SearchSettings, check_points: CheckPoints | None) -> None:
+        self.exact, self.settings, self.check_points = core, settings, check_points
+        self.fast = core.to(dtype=torch.float64 if settings.double else torch.float32)
+        self.deadline = time.perf_counter() + settings.timeout
+        self.open: list[Optimized] = []
+        self.visited = 0
+        self.stuck = False
+        self.counterexample: Tensor | None = None
+
+    def run(self) -> SearchResult:
+        self._keep_open(optimize(self.fast, self._root(), self.settings.alpha, stop=self._late))
+        while self.open and self.counterexample is None:
+            if self._late():
+                return self._result(Verdict.TIMEOUT)
+            if self.visited >= self.settings.max_domains:
+                return self._result(Verdict.UNKNOWN)
+            taken = self._take()
+            parents = self._without_leaves(taken)
+            if self.stuck:
+                self.open.append(taken)
+                return self._result(Verdict.UNKNOWN)
+            if len(parents.lower) and self.counterexample is None:
+                children = optimize(self.fast, self._children(parents), self.settings.beta, stop=self._late)
+                self.visited += len(children.lower)
+                self._keep_open(children)
+        return self._result(Verdict.VERIFIED if self.counterexample is None else Verdict.FALSIFIED)
+
+    def _late(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    def _result(self, verdict: Verdict) -> SearchResult:
+        lower = min((float(part.lower.min()) for part in self.open), default=0.0)
+        return SearchResult(verdict, self.visited, min(0.0, lower), self.counterexample)
+
+    def _root(self) -> Duals:
+        """One subproblem per margin, with CROWN's adaptive slopes."""
+        specs, neurons = len(self.fast.out_constant), sum(self.fast.sizes)
+        wider = [(layer.upper > -layer.lower).float() for layer in self.fast.layers]
+        alpha = torch.cat([self.fast.lower[:0], *wider])
+        alpha = alpha.unsqueeze(1).expand(neurons, specs).clone()
+        zero = torch.zeros_like(alpha)
+        return Duals(torch.arange(specs, device=alpha.device), zero.clone(), alpha, zero.clone())
+
+    def _children(self, parents: Optimized) -> Duals:
+        """Both halves of each parent: all the active ones, then all the inactive ones."""
+        neuron = BRANCHING[self.settings.branching.method](self.fast, parents, self.settings.branching)
+        column = torch.arange(len(neuron), device=neuron.device)
+        halves = []
+        for sign in (1.0, -1.0):
+            split = parents.duals.split.clone()
+            split[neuron, column] = sign
+            halves.append(replace(parents.duals, split=split))
+        return Duals.cat(halves)
+
+    def _keep_open(self, found: Optimized) -> None:
+        """Drops what is certified and keeps the rest, whose worst points may hold a counterexample."""
+        promising = (found.lower > 0).nonzero().flatten()
+        proved = torch.zeros(len(found.lower), dtype=torch.bool, device=found.lower.device)
+        if len(promising):
+            duals = found.duals[promising]
+            bound = certified_bound(self.exact, duals.spec, duals.split, found.multipliers[:, promising])
+            proved[promising] = bound > 0
+        rest = (~proved).nonzero().flatten()
+        if not len(rest):
+            return
+        rest = rest[found.lower[rest].argsort(descending=True)]
+        self.open.append(_slim(_columns(found, rest)))
+        if self.check_points is not None:
+            self.counterexample = self.check_points(found.inputs[:, rest[-8:]].T)
+
+    def _without_leaves(self, parents: Optimized) -> Optimized:
+        """Decides the subproblems in which no neuron is free, by linear programs; returns the others.
+
+        The first that cannot be certified ends the search: with a counterexample, or `stuck`.
+        """
+        is_leaf = ~(parents.duals.split == 0).any(0)
+        leaves = is_leaf.nonzero().flatten()
+        for number, column in enumerate(leaves.tolist()):
+            if self._late():
+                self.open.append(_columns(parents, leaves[number:]))
+                break
+            leaf = parents.duals[slice(column, column + 1)]
+            multipliers, point = solve_leaf(self.exact, leaf)
+            if certified_bound(self.exact, leaf.spec, leaf.split, multipliers)[0] > 0:
+                continue
+            self.counterexample = None if self.check_points is None else self.check_points(point.unsqueeze(0))
+            self.stuck = self.counterexample is None
+            break
+        return _columns(parents, (~is_leaf).nonzero().flatten())
+
+    def _take(self) -> Optimized:
+        """The next batch: the deepest subproblems, among them those of the smallest bound."""
+        parts, room = [], max(1, self.settings.batch_size // 2)
+        while self.open and room > 0:
+            part = self.open.pop()
+            if len(part.lower) > room:
+                keep = len(part.lower) - room
+                self.open.append(_columns(part, slice(0, keep)))
+                part = _columns(part, slice(keep, None))
+            parts.append(part)
+            room -= len(part.lower)
+        return _joined(parts)
+
+
+def _slim(found: Optimized) -> Optimized:
+    """Without the tensors over inputs, which only counterexamples need: thousands of subproblems wait."""
+    return replace(found, inputs=found.inputs[:0], bound=replace(found.bound, at_input=found.bound.at_input[:0]))
+
+
+def _columns(found: Optimized, columns: Tensor | slice) -> Optimized:
+    bound = replace(found.bound, **{k: v[..., columns] for k, v in vars(found.bound).items()})
+    return Optimized(
+        found.lower[columns],
+        found.duals[columns],
+        found.multipliers[:, columns],
+        bound,
+        found.values[:, columns],
+        found.inputs[:, columns],
+    )
+
+
+def _joined(parts: list[Optimized]) -> Optimized:
+    if len(parts) == 1:
+        return parts[0]
+    bound = {k: torch.cat([getattr(part.bound, k) for part in parts], dim=-1) for k in vars(parts[0].bound)}
+    return Optimized(
+        torch.cat([part.lower for part in parts]),
+        Duals.cat([part.duals for part in parts]),
+        torch.cat([part.multipliers for part in parts], dim=1),
+        replace(parts[0].bound, **bound),
+        torch.cat([part.values for part in parts], dim=1),
+        torch.cat([part.inputs for part in parts], dim=1),
+    )

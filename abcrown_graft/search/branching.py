@@ -1,0 +1,93 @@
+"""Which neuron to split next: a registry of rules, with α,β-CROWN's names and options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.core.core import Core
+from abcrown_graft.registry import Registry
+from abcrown_graft.search.dual import dual_bound
+from abcrown_graft.search.optimize import Optimized
+
+REDUCE = {"min": torch.minimum, "max": torch.maximum, "mean": lambda a, b: (a + b) / 2}
+
+
+@dataclass(frozen=True)
+class BranchingSettings:
+    """Names and defaults are α,β-CROWN's (`bab.branching`)."""
+
+    method: str = "kfsb"
+    candidates: int = 3
+    reduceop: str = "min"
+    seed: int = 100
+
+
+Rule = Callable[[Core, Optimized, BranchingSettings], Tensor]
+"""The neuron to split of each subproblem, `(batch,)`; every subproblem has one that is free."""
+
+BRANCHING: Registry[Rule] = Registry("branching method")
+
+
+def gap_scores(core: Core, found: Optimized) -> Tensor:
+    """How much of the bound each neuron's relaxation gives away at the bound's primal point, `(neurons, batch)`.
+
+    The relaxed output y = D v + t differs from relu(v); |A (relu(v) - y)| is what the objective would
+    change by if it did not. Split neurons score -1.
+    """
+    relaxed = found.bound.slope * found.values + found.bound.intercept
+    score = (found.bound.coefficients * (found.values.clamp(min=0) - relaxed)).abs()
+    return torch.where(found.duals.split == 0, score, -1.0)
+
+
+def intercept_scores(core: Core, found: Optimized) -> Tensor:
+    """|A t| where the upper line is in use: the area that a split removes (BaBSR's intercept term); split ones -1."""
+    score = (found.bound.coefficients * found.bound.intercept).abs()
+    return torch.where(found.duals.split == 0, score, -1.0)
+
+
+@BRANCHING.register("babsr")
+def babsr(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
+    """The neuron of the largest estimated improvement, ties broken by the intercept term."""
+    return (gap_scores(core, found) + 1e-3 * intercept_scores(core, found)).argmax(0)
+
+
+@BRANCHING.register("random")
+def random(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
+    """A free neuron at random."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    chance = torch.rand(found.duals.split.shape, generator=generator).to(found.lower.device)
+    return torch.where(found.duals.split == 0, chance, -1.0).argmax(0)
+
+
+@BRANCHING.register("kfsb")
+def kfsb(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
+    """Filtered smart branching: the best `candidates` of two scores are tried, the best pair of children wins.
+
+    De Palma et al. 2021, "Improved branch and bound for neural network verification via Lagrangian
+    decomposition", section 5; the children are bounded once, without optimisation.
+    """
+    gap, intercept = gap_scores(core, found), intercept_scores(core, found)
+    k = min(settings.candidates, len(gap))
+    tried = torch.cat([gap.topk(k, dim=0).indices, intercept.topk(k, dim=0).indices])
+    values = _child_values(core, found, tried, REDUCE[settings.reduceop])
+    free = found.duals.split.gather(0, tried) == 0
+    best = torch.where(free, values.nan_to_num(), -torch.inf).argmax(0)
+    return tried.gather(0, best.unsqueeze(0)).squeeze(0)
+
+
+def _child_values(core: Core, found: Optimized, tried: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What the two children's bounds reduce to for every candidate, `(candidates, batch)`."""
+    rows, batch = tried.shape
+    columns = torch.arange(batch, device=tried.device).repeat(2 * rows)
+    duals = found.duals[columns]
+    where = torch.arange(len(columns), device=tried.device)
+    sign = torch.ones(2, rows * batch, dtype=duals.split.dtype, device=tried.device)
+    sign[1] = -1
+    split = duals.split.clone()
+    split[tried.flatten().repeat(2), where] = sign.flatten()
+    lower = dual_bound(core, replace(duals, split=split)).lower.view(2, rows, batch)
+    return reduce(lower[0], lower[1])

@@ -1,0 +1,125 @@
+"""The β-CROWN bound of subproblems of one core, and its gradient, as matrix products.
+
+A subproblem fixes the sign of some unstable neurons (split +1: z >= 0, -1: z <= 0). For any slopes α in
+[0, 1] and multipliers β >= 0 the following is a lower bound of a margin (Wang et al. 2021, "Beta-CROWN",
+theorem 3.1), from the last layer down with coefficients A of y = relu(z):
+
+    P = A D - β s        D = α or 1 or 0 where A >= 0, the chord's slope where A < 0
+    A_lower += M^T P,  A_x += L^T P,  constants likewise;  at the input: A_x^+ lower + A_x^- upper
+
+All subproblems share L and M, so every step is one matrix product with a column per subproblem.
+The gradient is the primal point that the bound suggests: the minimiser x of the box, then
+v = L x + M y + c and y = D v + t layer by layer; d bound / dα = A^+ v and d bound / dβ = -s v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.core.core import Core
+
+
+@dataclass(frozen=True, eq=False)
+class Duals:
+    """Variables of a batch of subproblems, one column each; rows are the core's neurons, layer after layer.
+
+    Attributes:
+        spec: which margin, `(batch,)`.
+        split: -1, 0 or +1, `(neurons, batch)`.
+        alpha, beta: `(neurons, batch)`.
+    """
+
+    spec: Tensor
+    split: Tensor
+    alpha: Tensor
+    beta: Tensor
+
+    def __len__(self) -> int:
+        return len(self.spec)
+
+    def __getitem__(self, columns: Tensor | slice) -> Duals:
+        return Duals(self.spec[columns], self.split[:, columns], self.alpha[:, columns], self.beta[:, columns])
+
+    @classmethod
+    def cat(cls, parts: list[Duals]) -> Duals:
+        """Several batches as one."""
+        first = torch.cat([part.spec for part in parts])
+        rest = [torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("split", "alpha", "beta")]
+        return cls(first, *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """What a backward pass finds, per subproblem.
+
+    Attributes:
+        lower: the lower bounds, `(batch,)`.
+        coefficients: A of every neuron's y, `(neurons, batch)`.
+        multipliers: P of every neuron's z, `(neurons, batch)`.
+        slope, intercept: the line y = slope * z + intercept that each neuron took, `(neurons, batch)`.
+        at_input: A_x, `(d, batch)`.
+    """
+
+    lower: Tensor
+    coefficients: Tensor
+    multipliers: Tensor
+    slope: Tensor
+    intercept: Tensor
+    at_input: Tensor
+
+
+def slices(core: Core) -> list[slice]:
+    """The rows of each layer in a tensor over all neurons."""
+    ends = accumulate([0, *core.sizes])
+    return [slice(first, last) for first, last in pairwise(ends)]
+
+
+def dual_bound(core: Core, duals: Duals) -> Bound:
+    """Lower bounds of the subproblems' margins; valid for any α in [0, 1] and β >= 0."""
+    rows = slices(core)
+    pending = [weights[duals.spec].T.contiguous() for weights in core.out_layers]
+    at_input = core.out_input[duals.spec].T.contiguous()
+    lower = core.out_constant[duals.spec].clone()
+    found: list[tuple[Tensor, ...]] = []
+    for k in range(len(core.layers) - 1, -1, -1):
+        layer, split = core.layers[k], duals.split[rows[k]]
+        slope, intercept = _lines(pending[k], layer.lower, layer.upper, split, duals.alpha[rows[k]])
+        multipliers = pending[k] * slope - duals.beta[rows[k]] * split
+        found.append((pending[k], multipliers, slope, intercept))
+        lower += (pending[k] * intercept).sum(0) + layer.constant @ multipliers
+        for j, block in layer.from_layers.items():
+            pending[j] += block.transpose_times(multipliers)
+        at_input += layer.from_input.transpose_times(multipliers)
+    centre, radius = (core.lower + core.upper) / 2, (core.upper - core.lower) / 2
+    lower += centre @ at_input - radius @ at_input.abs()
+    none = at_input.new_zeros(0, len(duals))
+    joined = [torch.cat(parts) for parts in zip((none,) * 4, *reversed(found), strict=True)]
+    return Bound(lower, *joined, at_input)
+
+
+def _lines(a: Tensor, lower: Tensor, upper: Tensor, split: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and intercept of the line under (a >= 0) or over (a < 0) each neuron, given its split."""
+    chord = (upper / (upper - lower)).unsqueeze(1)
+    free = split == 0
+    above = free & (a < 0)
+    slope = torch.where(above, chord, torch.where(free, alpha, (split > 0).to(a.dtype)))
+    return slope, torch.where(above, -chord * lower.unsqueeze(1), 0.0)
+
+
+def primal_values(core: Core, bound: Bound) -> tuple[Tensor, Tensor]:
+    """The point that the bound suggests: x `(d, batch)`, and v of every neuron `(neurons, batch)`."""
+    x = torch.where(bound.at_input >= 0, core.lower.unsqueeze(1), core.upper.unsqueeze(1))
+    outputs: list[Tensor] = []
+    values: list[Tensor] = []
+    for k, rows in enumerate(slices(core)):
+        layer = core.layers[k]
+        v = layer.from_input @ x + layer.constant.unsqueeze(1)
+        for j, block in layer.from_layers.items():
+            v = v + block @ outputs[j]
+        values.append(v)
+        outputs.append(bound.slope[rows] * v + bound.intercept[rows])
+    return x, torch.cat([x[:0], *values])

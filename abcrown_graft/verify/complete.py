@@ -1,0 +1,111 @@
+"""The complete stage: branch and bound on the core of one open instance at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
+from abcrown_graft.core.reduction import reduce_to_core
+from abcrown_graft.search.bab import SearchResult, SearchSettings, search
+from abcrown_graft.verify.memory import is_out_of_memory
+from abcrown_graft.verify.points import fools_alone, inside_box, smallest_margin
+from abcrown_graft.verify.problem import Batch
+from abcrown_graft.verify.specification import robustness_rows
+from abcrown_graft.verify.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+STATUS = {Verdict.VERIFIED: "safe", Verdict.FALSIFIED: "unsafe-bab"}
+
+
+def decide_open(batch: Batch, k: int) -> None:
+    """Gives the open instance at position `k` its verdict, whatever happens.
+
+    Where memory runs out, the search is run again with half the subproblems at once; an instance that
+    fails otherwise is `error`, and the others go on.
+    """
+    settings = batch.settings.search
+    with _one_thread():
+        _decide_safely(batch, k, settings)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The products of a search on the CPU are too small to share: handing them out costs more than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _decide_safely(batch: Batch, k: int, settings: SearchSettings | None) -> None:
+    while k not in batch.decisions:
+        start = time.perf_counter()
+        try:
+            _decide(batch, k, settings)
+        except Exception as error:
+            out_of_memory = is_out_of_memory(error)
+            if out_of_memory and settings is not None and settings.batch_size > 1:
+                settings = replace(settings, batch_size=settings.batch_size // 2)
+                continue
+            log.debug("instance %d failed", batch.indices[k], exc_info=True)
+            verdict = Verdict.OUT_OF_MEMORY if out_of_memory else Verdict.ERROR
+            batch.decide(k, verdict, str(verdict), failure(error))
+        finally:
+            batch.seconds[k] += time.perf_counter() - start
+
+
+def failure(error: Exception) -> str:
+    """One line on what went wrong."""
+    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+
+
+def _decide(batch: Batch, k: int, settings: SearchSettings | None) -> None:
+    left = batch.settings.timeout - batch.seconds[k]
+    if left <= 0:
+        batch.decide(k, Verdict.TIMEOUT, "timeout")
+    elif settings is None:
+        batch.decide(k, Verdict.UNKNOWN, "unknown")
+    else:
+        found = _search(batch, k, replace(settings, timeout=left))
+        if found.verdict is not Verdict.FALSIFIED:
+            batch.lower_bound[k] = max(batch.lower_bound.get(k, found.lower_bound), found.lower_bound)
+        at_root = found.verdict is Verdict.VERIFIED and not found.visited
+        batch.decide(k, found.verdict, "safe-incomplete" if at_root else STATUS.get(found.verdict, str(found.verdict)))
+
+
+def _search(batch: Batch, k: int, settings: SearchSettings) -> SearchResult:
+    """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for."""
+    deadline = time.perf_counter() + settings.timeout
+    exact = batch.subject.exact
+    rows = robustness_rows(batch.labels[k : k + 1], exact.output.shape[0], torch.float64)
+    with torch.backends.cudnn.flags(enabled=False):
+        bounds = bound_network(exact, batch.exact_box([k]), batch.settings.method, rigorous=True)
+        margins = margin_lower_bounds(bounds, rows, batch.settings.method)[0]
+        core = reduce_to_core(bounds, rows[0][~((margins > 0) & margins.isfinite())])
+    settings = replace(settings, timeout=deadline - time.perf_counter())
+    return search(core, settings, lambda points: _counterexample(batch, k, points))
+
+
+def _counterexample(batch: Batch, k: int, points: Tensor) -> Tensor | None:
+    """The first of the points `(n, d)` that fools the original model once it is inside the box; it is noted."""
+    shaped = points.reshape(-1, *batch.images.shape[1:])
+    inside = inside_box(batch, [k] * len(shaped), shaped)
+    with torch.no_grad():
+        outputs = batch.subject.module(inside)
+    margins = smallest_margin(outputs, batch.labels[k].expand(len(inside)))
+    batch.margin[k] = min(batch.margin.get(k, float("inf")), float(margins.min()))
+    for row in (margins <= 0).nonzero().flatten().tolist():
+        if fools_alone(batch, k, inside[row]):
+            batch.counterexamples[k] = inside[row]
+            return inside[row]
+    return None

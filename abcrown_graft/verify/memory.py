@@ -1,0 +1,15 @@
+"""Telling that memory ran out."""
+
+from __future__ import annotations
+
+import torch
+
+# torch raises a plain RuntimeError where the CPU's allocator or cuBLAS finds no memory.
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on the GPU or the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from sample_cores import exact_minima, flat_points, instance
+
+from abcrown_graft.core.block import Block
+from abcrown_graft.core.core import Core, Layer, evaluate_core
+from abcrown_graft.search.certificate import certified_bound
+from abcrown_graft.search.dual import Duals
+from abcrown_graft.search.leaf import solve_leaf
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def leaf_of(pattern: tuple[float, ...], spec: int) -> Duals:
+    split = torch.tensor(pattern, dtype=torch.float64).unsqueeze(1)
+    return Duals(torch.tensor([spec]), split, torch.rand_like(split), torch.rand_like(split))
+
+
+SMALL = [("dense", 4), ("leaky", 7), ("residual", 2), ("conv", 12), ("dense", 12)]
+
+
+@pytest.mark.parametrize("kind, seed", SMALL)
+@pytest.mark.parametrize("spec", [0, 1])
+def test_the_least_leaf_is_the_least_margin(kind, seed, spec):
+    """All leaves together cover the box: their minimum is the network's, and certificates know it."""
+    found = instance(kind, seed)
+    core = found.core
+    assert 1 <= sum(core.sizes) <= 5
+    z = torch.cat(evaluate_core(core, flat_points(found.box))[1])
+    occupied = {tuple(column) for column in torch.where(z > 0, 1.0, -1.0).T.tolist()}
+    bounds = {}
+    for pattern in itertools.product((1.0, -1.0), repeat=sum(core.sizes)):
+        leaf = leaf_of(pattern, spec)
+        multipliers, point = solve_leaf(core, leaf)
+        bounds[pattern] = float(certified_bound(core, leaf.spec, leaf.split, multipliers))
+        assert ((point >= core.lower) & (point <= core.upper)).all()
+        margins, values = evaluate_core(core, point.unsqueeze(1))
+        fits = bool((leaf.split * torch.cat(values) >= -1e-9).all())
+        assert not fits or float(margins[spec]) == pytest.approx(bounds[pattern], abs=1e-6), "attained by its point"
+        assert fits or pattern not in occupied
+    exact = float(exact_minima(found.network, found.box, found.rows)[spec])
+    assert min(bounds.values()) == pytest.approx(exact, abs=1e-6)
+    assert min(bounds.values()) <= exact
+
+
+@pytest.mark.parametrize("kind, seed", SMALL)
+def test_splits_that_no_point_satisfies_are_certified(kind, seed):
+    found = instance(kind, seed, shift=-3.0)
+    core = found.core
+    z = torch.cat(evaluate_core(core, flat_points(found.box, 20000))[1])
+    occupied = {tuple(column) for column in torch.where(z > 0, 1.0, -1.0).T.tolist()}
+    empty = [p for p in itertools.product((1.0, -1.0), repeat=sum(core.sizes)) if p not in occupied]
+    assert empty or sum(core.sizes) < 3
+    for pattern in empty:
+        leaf = leaf_of(pattern, 0)
+        multipliers, point = solve_leaf(core, leaf)
+        if bool((leaf.split * torch.cat(evaluate_core(core, point.unsqueeze(1))[1]) < -1e-3).any()):
+            assert certified_bound(core, leaf.spec, leaf.split, multipliers)[0] > 0
+
+
+def contradiction() -> Core:
+    """z₀ = x, z₁ = x - 1 for x in [-2, 2], margin -5: z₁ active needs z₀ active."""
+    one = torch.ones(1, dtype=torch.float64)
+    first = Layer("a", one.long(), -2 * one, 2 * one, Block.of(one.view(1, 1)), {}, 0 * one, 0 * one)
+    second = Layer("b", one.long(), -3 * one, 1 * one, Block.of(one.view(1, 1)), {}, -one, 0 * one)
+    none = 0 * one.view(1, 1)
+    return Core(-2 * one, 2 * one, (first, second), none, (none, none), -5 * one, 0 * one)
+
+
+@pytest.mark.parametrize("pattern, empty", [((-1, 1), True), ((1, 1), False), ((1, -1), False), ((-1, -1), False)])
+def test_a_contradiction_by_hand(pattern, empty):
+    core, leaf = contradiction(), leaf_of(pattern, 0)
+    multipliers, point = solve_leaf(core, leaf)
+    bound = float(certified_bound(core, leaf.spec, leaf.split, multipliers))
+    if empty:
+        assert bound > 0
+    else:
+        assert bound == pytest.approx(-5)
+        assert pattern[0] * float(point) >= -1e-9 and pattern[1] * (float(point) - 1) >= -1e-9
+
+
+def test_a_solver_that_fails_claims_nothing(monkeypatch):
+    class Failed:
+        status = 4
+
+    monkeypatch.setattr("scipy.optimize.linprog", lambda *_, **__: Failed())
+    core, leaf = contradiction(), leaf_of((-1, 1), 0)
+    multipliers, point = solve_leaf(core, leaf)
+    assert multipliers.shape == (2, 1) and point.tolist() == [0.0]
+    assert float(certified_bound(core, leaf.spec, leaf.split, multipliers)) <= -5

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from sample_cores import exact_minima
+from torch import Tensor, nn
+
+from abcrown_graft.network.forward import evaluate
+from abcrown_graft.network.trace import from_module
+from abcrown_graft.search.bab import SearchResult, SearchSettings
+from abcrown_graft.search.branching import BranchingSettings
+from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.verify import complete
+from abcrown_graft.verify.complete import decide_open, failure
+from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
+from abcrown_graft.verify.run import verify_images
+from abcrown_graft.verify.specification import robustness_rows
+from abcrown_graft.verify.verdict import InstanceResult, Verdict
+
+SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
+MIDDLE = torch.tensor([[0.5, 0.5]])
+HIDDEN = ([[1.0, 0.0], [1.0, 0.0]], [-0.5, 1.0])
+
+
+def settings(epsilon: float = 0.1, search: SearchSettings | None = SEARCH, **options) -> VerifySettings:
+    return VerifySettings(epsilon, **{"attack": None, "search": search, "incomplete": False, **options})
+
+
+def decided(subject: Subject, images: Tensor, labels: list[int], chosen: VerifySettings | None = None) -> Batch:
+    """The batch after the complete stage alone."""
+    batch = Batch(subject, chosen or settings(), images, torch.tensor(labels), range(10, 10 + len(labels)))
+    for k in range(len(labels)):
+        decide_open(batch, k)
+    return batch
+
+
+@pytest.fixture
+def kinked(layers_of, subject_of):
+    """Class 0 leads by relu(a) - a / 2 + height, a = x₀ - 0.5: positive, if height is, but not for CROWN."""
+
+    def make(height: float) -> Subject:
+        return subject_of(layers_of(HIDDEN, ([[1.0, -0.5], [0.0, 0.0]], [0.75 + height, 0.0])))
+
+    return make
+
+
+def status(batch: Batch, k: int = 0) -> tuple[str, str]:
+    result = batch.result(k)
+    return str(result.verdict), result.status
+
+
+class TestStatuses:
+    def test_proved_by_splitting(self, kinked):
+        batch = decided(kinked(0.001), MIDDLE, [0], settings(search=replace(SEARCH, alpha=AdamSettings(0))))
+        assert status(batch) == ("verified", "safe")
+        assert batch.result(0).lower_bound == 0.0
+
+    def test_proved_at_the_root(self, kinked):
+        batch = decided(kinked(0.2), MIDDLE, [0])
+        assert status(batch) == ("verified", "safe-incomplete")
+        assert batch.result(0).lower_bound == 0.0
+
+    def test_refuted(self, kinked):
+        batch = decided(kinked(-0.001), MIDDLE, [0])
+        assert status(batch) == ("falsified", "unsafe-bab")
+        point = batch.counterexamples[0]
+        assert float(batch.subject.module(point.unsqueeze(0)).diff(dim=1)) >= 0
+        assert batch.result(0).margin <= 0
+
+    def test_out_of_domains(self, kinked):
+        chosen = settings(search=replace(SEARCH, alpha=AdamSettings(0), max_domains=0))
+        batch = decided(kinked(0.001), MIDDLE, [0], chosen)
+        assert status(batch) == ("unknown", "unknown")
+        assert batch.result(0).lower_bound < 0
+
+    def test_no_search(self, kinked):
+        assert status(decided(kinked(0.001), MIDDLE, [0], settings(search=None))) == ("unknown", "unknown")
+
+    def test_out_of_time_before(self, kinked, monkeypatch):
+        monkeypatch.setattr(complete, "_search", lambda *_: pytest.fail("there is no time left"))
+        for search in (SEARCH, None):
+            batch = decided(kinked(0.001), MIDDLE, [0], settings(timeout=0.0, search=search))
+            assert status(batch) == ("timeout", "timeout")
+
+    def test_out_of_time_on_the_way(self, kinked, monkeypatch):
+        monkeypatch.setattr(complete, "search", lambda core, s, check: SearchResult(Verdict.TIMEOUT, 5, -0.25))
+        batch = decided(kinked(0.001), MIDDLE, [0])
+        assert status(batch) == ("timeout", "timeout")
+        assert batch.result(0).lower_bound == -0.25
+
+    def test_what_is_decided_stays(self, kinked, monkeypatch):
+        batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
+        batch.decide(0, Verdict.FALSIFIED, "unsafe-pgd")
+        monkeypatch.setattr(complete, "_search", lambda *_: pytest.fail("it is decided"))
+        decide_open(batch, 0)
+        assert status(batch) == ("falsified", "unsafe-pgd")
+
+
+class TestTimeAndBounds:
+    def test_the_search_has_what_is_left_of_the_instances_time(self, kinked, monkeypatch):
+        given = []
+
+        def watch(core, chosen, check):
+            given.append(chosen.timeout)
+            return SearchResult(Verdict.UNKNOWN)
+
+        monkeypatch.setattr(complete, "search", watch)
+        batch = Batch(kinked(0.001), settings(timeout=100.0), MIDDLE, torch.tensor([0]), [10])
+        batch.seconds[0] = 60.0
+        decide_open(batch, 0)
+        assert 30 < given[0] < 40
+        assert batch.seconds[0] > 60.0
+
+    @pytest.mark.parametrize("known, found, kept", [(None, -0.3, -0.3), (-0.1, -0.3, -0.1), (-0.5, -0.3, -0.3)])
+    def test_the_better_bound_is_kept(self, kinked, monkeypatch, known, found, kept):
+        monkeypatch.setattr(complete, "search", lambda *_: SearchResult(Verdict.UNKNOWN, 3, found))
+        batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
+        if known is not None:
+            batch.lower_bound[0] = known
+        decide_open(batch, 0)
+        assert batch.lower_bound[0] == kept
+
+    def test_only_margins_that_are_open_are_searched(self, layers_of, subject_of, monkeypatch):
+        """Class 1 is kinked and near, class 2 far below: one margin is left."""
+        out = ([[1.0, -0.5], [0.0, 0.0], [0.0, 0.0]], [0.751, 0.0, -5.0])
+        sizes = []
+        whole = complete.search
+
+        def watch(core, chosen, check):
+            sizes.append(len(core.out_constant))
+            return whole(core, chosen, check)
+
+        monkeypatch.setattr(complete, "search", watch)
+        batch = decided(subject_of(layers_of(HIDDEN, out)), MIDDLE, [0])
+        assert (sizes, batch.result(0).verdict) == ([1], "verified")
+        far = subject_of(layers_of(HIDDEN, (out[0], [9.0, 0.0, -5.0])))
+        assert status(decided(far, MIDDLE, [0])) == ("verified", "safe-incomplete")
+        assert sizes == [1, 0]
+
+    @pytest.mark.parametrize("value", [math.inf, math.nan])
+    def test_a_margin_that_is_not_finite_is_open(self, kinked, monkeypatch, value):
+        monkeypatch.setattr(complete, "margin_lower_bounds", lambda *_: torch.full((1, 1), value).double())
+        assert status(decided(kinked(-0.001), MIDDLE, [0])) == ("falsified", "unsafe-bab")
+
+
+class Failing:
+    """A search that raises `error` while its batch is larger than `fits`; it remembers the batch sizes."""
+
+    def __init__(self, monkeypatch, error: Exception, fits: int = 0, only: int | None = None) -> None:
+        self.error, self.fits, self.only, self.sizes = error, fits, only, []
+        self.whole = complete._search
+        monkeypatch.setattr(complete, "_search", self)
+
+    def __call__(self, batch: Batch, k: int, chosen: SearchSettings) -> SearchResult:
+        self.sizes.append(chosen.batch_size)
+        if chosen.batch_size > self.fits and self.only in (None, k):
+            raise self.error
+        return self.whole(batch, k, chosen)
+
+
+NO_MEMORY = [torch.OutOfMemoryError("no"), MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't")]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+    def test_where_memory_runs_out_half_as_many_subproblems_are_tried(self, kinked, monkeypatch, error):
+        search = Failing(monkeypatch, error, fits=16)
+        assert status(decided(kinked(0.001), MIDDLE, [0])) in [("verified", "safe"), ("verified", "safe-incomplete")]
+        assert search.sizes == [64, 32, 16]
+
+    @pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+    def test_until_not_even_one_fits(self, kinked, monkeypatch, error):
+        search = Failing(monkeypatch, error)
+        batch = decided(kinked(0.001), torch.cat([MIDDLE, MIDDLE]), [0, 0])
+        assert search.sizes == [64, 32, 16, 8, 4, 2, 1] * 2, "the next instance starts afresh"
+        assert [status(batch, k) for k in (0, 1)] == [("out-of-memory", "out-of-memory")] * 2
+        assert batch.result(0).reason == failure(error)
+
+    def test_another_error_costs_this_instance_alone(self, kinked, monkeypatch):
+        search = Failing(monkeypatch, ValueError("first line\nsecond line"), only=1)
+        batch = decided(kinked(0.2), MIDDLE.repeat(3, 1), [0, 0, 0])
+        assert [str(batch.result(k).verdict) for k in range(3)] == ["verified", "error", "verified"]
+        assert batch.result(1).reason == "ValueError: first line"
+        assert status(batch, 1) == ("error", "error")
+        assert search.sizes == [64] * 3
+        assert all(seconds > 0 for seconds in batch.seconds)
+
+    def test_an_interruption_is_no_failure(self, kinked, monkeypatch):
+        Failing(monkeypatch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            decided(kinked(0.2), MIDDLE, [0])
+
+    def test_one_line_on_what_went_wrong(self):
+        assert failure(ValueError("a\nb")) == "ValueError: a"
+        assert failure(MemoryError()) == "MemoryError: no message"
+
+
+class TestCounterexamples:
+    def test_points_outside_are_moved_into_the_box_first(self, compare):
+        batch = Batch(compare, settings(0.1), torch.tensor([[0.55, 0.45]]), torch.tensor([0]), [10])
+        found = complete._counterexample(batch, 0, torch.tensor([[-7.0, 9.0], [0.55, 0.45]]).double())
+        box = batch.exact_box([0])
+        assert torch.equal(found, batch.counterexamples[0])
+        assert ((found.double() >= box.lower[0]) & (found.double() <= box.upper[0])).all()
+        assert found.tolist() == pytest.approx([0.45, 0.55])
+        assert batch.margin[0] == pytest.approx(-0.1)
+
+    def test_points_that_fool_only_outside_are_none(self, compare):
+        batch = Batch(compare, settings(0.1), torch.tensor([[0.9, 0.2]]), torch.tensor([0]), [10])
+        assert complete._counterexample(batch, 0, torch.tensor([[0.0, 1.0]])) is None
+        assert batch.counterexamples == {} and batch.margin[0] == pytest.approx(0.5)
+
+    def test_the_original_model_has_the_last_word(self, kinked):
+        """A graph that says otherwise than the module convinces nobody."""
+        subject = kinked(0.2)
+        wrong = Subject(subject.module, kinked(-0.2).network, kinked(-0.2).exact)
+        batch = decided(wrong, MIDDLE, [0])
+        assert status(batch) == ("unknown", "unknown")
+        assert batch.counterexamples == {}
+
+    def test_images_keep_their_shape(self):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)).requires_grad_(False)
+        image = torch.rand(1, 1, 3, 3)
+        module[3].bias -= module(image)[0] - torch.tensor([0.01, 0.0])
+        subject = Subject.prepare(module, from_module(module, (1, 3, 3)), "cpu", False)
+        batch = decided(subject, image, [0], settings(0.5))
+        assert status(batch) == ("falsified", "unsafe-bab")
+        assert batch.counterexamples[0].shape == (1, 3, 3)
+
+
+def random_net(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    layers = [nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 5), nn.LeakyReLU(0.1), nn.Linear(5, 3)]
+    module = nn.Sequential(*layers).requires_grad_(False)
+    for layer in module[::2]:
+        layer.weight *= 2.5
+    return module
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("method", ["crown", "interval"])
+def test_every_verdict_is_the_truth(subject_of, method, double):
+    seen: list[InstanceResult] = []
+    for seed in range(4):
+        module = random_net(seed)
+        subject = subject_of(module, double=double)
+        images = torch.rand(8, 2, generator=torch.Generator().manual_seed(seed))
+        labels = module(images).argmax(1)
+        search = replace(SEARCH, branching=BranchingSettings("babsr"))
+        chosen = settings(0.12, search, method=method, incomplete=seed % 2 == 0, double=double)
+        results = list(verify_images(subject, images, labels, range(8), chosen))
+        rows = robustness_rows(labels, 3, torch.float64)
+        for k, result in enumerate(results):
+            box = Batch(subject, chosen, images, labels, range(8)).exact_box([k])
+            least = float(exact_minima(subject.exact, box, rows[k]).min())
+            assert abs(least) > 1e-5, "no close call"
+            assert result.verdict == (Verdict.VERIFIED if least > 0 else Verdict.FALSIFIED), (seed, k, least)
+            assert result.verdict == Verdict.FALSIFIED or 0 <= result.lower_bound <= least
+            corner = evaluate(subject.exact, box.lower) @ rows[k].T
+            assert least <= float(corner.min()) + 1e-12
+        seen += results
+    assert {r.status for r in seen} >= {"safe", "unsafe-bab", "safe-incomplete"}
