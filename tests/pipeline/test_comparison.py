@@ -50,13 +50,16 @@ def test_the_configurations_own_results_file_and_dump_are_not_touched(tmp_path: 
 
 
 def test_counterexamples_of_two_networks_do_not_meet(tmp_path: Path) -> None:
-    config = configured(tmp_path, general__save_adv_example=True)
+    config = configured(tmp_path, general__save_adv_example=True, specification__epsilon=0.4)
     _, results, _ = read_results(verify_stage(config, Listener(), "baseline"))
     unsafe = [result.index for result in results if result.verdict is Verdict.FALSIFIED]
     assert unsafe
     found = sorted(path.name for path in (tmp_path / "out").glob("counterexample*"))
     assert found == [f"counterexample_baseline_{index}.txt" for index in unsafe]
-    named = configured(tmp_path, general__save_adv_example=True, attack__cex_path=str(tmp_path / "mine" / "cex.txt"))
+    mine = str(tmp_path / "mine" / "cex.txt")
+    named = configured(
+        tmp_path, general__save_adv_example=True, specification__epsilon=0.4, attack__cex_path=mine
+    )
     verify_stage(named, Listener(), "grafted")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
         f"cex_grafted_{index}.txt" for index in unsafe

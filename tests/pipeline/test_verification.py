@@ -21,7 +21,15 @@ from abcrown_graft.verify.results import read_results
 from abcrown_graft.verify.summary import summary_lines
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
-FLAGS = {"data.end": 8, "solver.batch_size": 3, "attack.pgd_steps": 5, "attack.pgd_restarts": 2}
+FLAGS = {
+    "specification.epsilon": 0.15,
+    "general.complete_verifier": "skip",
+    "solver.bound_prop_method": "crown",
+    "data.end": 8,
+    "solver.batch_size": 3,
+    "attack.pgd_steps": 5,
+    "attack.pgd_restarts": 2,
+}
 
 
 def configured(folder: Path, name: str = "digits_graft", **changed: object) -> Config:
@@ -53,7 +61,7 @@ def test_preparing_writes_only_the_head_of_the_results(tmp_path: Path) -> None:
     head, results, complete = read_results(tmp_path / "out.txt")
     assert (results, complete) == ([], False)
     assert run.todo == run.indices == list(range(8))
-    assert head["run"]["settings"]["epsilon"] == 0.1
+    assert head["run"]["settings"]["epsilon"] == 0.15
     assert (head["run"]["model"], head["run"]["dataset"], head["run"]["split"]) == ("digits_cnn", "DIGITS", "test")
     assert head["run"]["weights"] == run.model.identity.weights
 
@@ -141,7 +149,7 @@ def test_a_run_interrupted_after_its_last_image_has_nothing_left_to_do(tmp_path:
         {"data__end": 7},
         {"attack__pgd_steps": 6},
         {"solver__bound_prop_method": "ibp"},
-        {"general__complete_verifier": "skip"},
+        {"general__complete_verifier": "bab"},
         {"data__split": "train"},
     ],
 )
@@ -160,7 +168,7 @@ def test_a_dump_of_other_settings_is_refused_before_results_are_touched(
     tmp_path: Path, whole: tuple[Path, list[InstanceResult]]
 ) -> None:
     (tmp_path / "unstable.st").write_bytes((whole[0] / "unstable.st").read_bytes())
-    with pytest.raises(SettingsDifferError, match=r"unstable\.st: made with epsilon = 0\.1, this run has 0\.05"):
+    with pytest.raises(SettingsDifferError, match=r"unstable\.st: made with epsilon = 0\.15, this run has 0\.05"):
         prepare_verification(configured(tmp_path, specification__epsilon=0.05))
     assert [path.name for path in tmp_path.iterdir()] == ["unstable.st"]
 
@@ -181,7 +189,7 @@ def test_counterexamples_are_misclassified_points_of_the_ball(tmp_path: Path) ->
         lines = (tmp_path / f"cex_{result.index}.txt").read_text().strip("()\n").splitlines()
         values = [float(line.strip("()").split()[1]) for line in lines]
         point, output = torch.tensor(values[:64]).reshape(1, 1, 8, 8), torch.tensor(values[64:])
-        assert (point - run.data.images[result.index]).abs().max() <= 0.1 + 1e-7
+        assert (point - run.data.images[result.index]).abs().max() <= 0.15 + 1e-7
         assert 0 <= point.min() and point.max() <= 1
         with torch.no_grad():
             torch.testing.assert_close(run.model.module(point)[0], output)
@@ -192,7 +200,7 @@ def test_the_recorder_knows_what_the_counts_depend_on(tmp_path: Path) -> None:
     run = prepare_verification(configured(tmp_path, instability__population="all", instability__method="interval"))
     settings = run.recorder.dump.settings
     assert {
-        "epsilon": 0.1,
+        "epsilon": 0.15,
         "dataset": "DIGITS",
         "split": "test",
         "population": "all",
