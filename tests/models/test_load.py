@@ -179,7 +179,7 @@ class TestWrongWeights:
         state = core.state_dict()
         first, *_, last = state
         torch.save({**state, first: state[first][1:]}, tmp_path / "net.pt")
-        with pytest.raises(ModelError, match=rf"net\.pt: does not fit model\.name: of another shape: {first} \(7,"):
+        with pytest.raises(ModelError, match=rf"net\.pt: does not fit model\.name: of another shape: {first} \(15,"):
             load_model(ModelSource(NAME, tmp_path / "net.pt"))
         torch.save({name: tensor for name, tensor in state.items() if name != last}, tmp_path / "net.pt")
         with pytest.raises(ModelError, match=rf"net\.pt: does not fit model\.name: missing: {last}$"):
