@@ -25,17 +25,6 @@ log = logging.getLogger(__name__)
 STATUS = {Verdict.VERIFIED: "safe", Verdict.FALSIFIED: "unsafe-bab"}
 
 
-def decide_open(batch: Batch, k: int) -> None:
-    """Gives the open instance at position `k` its verdict, whatever happens.
-
-    Where memory runs out, the search is run again with half the subproblems at once; an instance that
-    fails otherwise is `error`, and the others go on.
-    """
-    settings = batch.settings.search
-    with _one_thread():
-        _decide_safely(batch, k, settings)
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """The products of a search on the CPU are too small to share: handing them out costs more than it saves."""
@@ -47,7 +36,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _decide_safely(batch: Batch, k: int, settings: SearchSettings | None) -> None:
+@_one_thread()
+def decide_open(batch: Batch, k: int) -> None:
+    """Gives the open instance at position `k` its verdict, whatever happens.
+
+    Where memory runs out, the search is run again with half the subproblems at once; an instance that
+    fails otherwise is `error`, and the others go on.
+    """
+    settings = batch.settings.search
     while k not in batch.decisions:
         start = time.perf_counter()
         try:
