@@ -190,7 +190,8 @@ class TestWrongWeights:
         name = next(name for name in state if name.endswith(".mask"))
         site = name.removesuffix(".mask")
         torch.save({**state, name: state[name][1:]}, tmp_path / "net.pt")
-        with pytest.raises(MaskError, match=rf"net\.pt: the mask of site '{site}' is \(15, 8, 8\), the model's is \(16,"):
+        message = rf"net\.pt: the mask of site '{site}' is \(15, 8, 8\), the model's is \(16,"
+        with pytest.raises(MaskError, match=message):
             load_model(ModelSource(NAME, tmp_path / "net.pt"))
         torch.save({**state, name: state[name] * 0.5}, tmp_path / "net.pt")
         with pytest.raises(MaskError, match=rf"net\.pt: {site}\.mask: a mask holds only 0 and 1"):
