@@ -186,14 +186,7 @@ def _slim(found: Optimized) -> Optimized:
 
 def _columns(found: Optimized, columns: Tensor | slice) -> Optimized:
     bound = replace(found.bound, **{k: v[..., columns] for k, v in vars(found.bound).items()})
-    return Optimized(
-        found.lower[columns],
-        found.duals[columns],
-        found.multipliers[:, columns],
-        bound,
-        found.values[:, columns],
-        found.inputs[:, columns],
-    )
+    return Optimized(found.duals[columns], bound, found.values[:, columns], found.inputs[:, columns])
 
 
 def _joined(parts: list[Optimized]) -> Optimized:
@@ -201,9 +194,7 @@ def _joined(parts: list[Optimized]) -> Optimized:
         return parts[0]
     bound = {k: torch.cat([getattr(part.bound, k) for part in parts], dim=-1) for k in vars(parts[0].bound)}
     return Optimized(
-        torch.cat([part.lower for part in parts]),
         Duals.cat([part.duals for part in parts]),
-        torch.cat([part.multipliers for part in parts], dim=1),
         replace(parts[0].bound, **bound),
         torch.cat([part.values for part in parts], dim=1),
         torch.cat([part.inputs for part in parts], dim=1),

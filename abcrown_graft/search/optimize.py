@@ -24,14 +24,28 @@ class AdamSettings:
 
 @dataclass(frozen=True, eq=False)
 class Optimized:
-    """The best bound of each subproblem and what gave it: `(batch,)`, variables, multipliers `(neurons, batch)`."""
+    """The best bound of each subproblem and what gave it.
 
-    lower: Tensor
+    Attributes:
+        duals: the variables.
+        bound: what the backward pass found with them.
+        values, inputs: the primal point that the bound suggests, see `primal_values`.
+    """
+
     duals: Duals
-    multipliers: Tensor
     bound: Bound
     values: Tensor
     inputs: Tensor
+
+    @property
+    def lower(self) -> Tensor:
+        """The lower bounds, `(batch,)`."""
+        return self.bound.lower
+
+    @property
+    def multipliers(self) -> Tensor:
+        """What a certificate needs, `(neurons, batch)`."""
+        return self.bound.multipliers
 
 
 def optimize(
@@ -41,14 +55,14 @@ def optimize(
     moments = _Adam(duals, settings)
     bound = dual_bound(core, duals)
     x, values = primal_values(core, bound)
-    best = Optimized(bound.lower, duals, bound.multipliers, bound, values, x)
+    best = Optimized(duals, bound, values, x)
     for _ in range(settings.iterations):
         if bool((best.lower > target).all()) or stop():
             break
         duals = moments.step(duals, bound, values)
         bound = dual_bound(core, duals)
         x, values = primal_values(core, bound)
-        best = _better(best, Optimized(bound.lower, duals, bound.multipliers, bound, values, x))
+        best = _better(best, Optimized(duals, bound, values, x))
     return best
 
 
@@ -62,7 +76,7 @@ def _better(old: Optimized, new: Optimized) -> Optimized:
     duals = replace(new.duals, alpha=pick(old.duals.alpha, new.duals.alpha), beta=pick(old.duals.beta, new.duals.beta))
     parts = {name: pick(getattr(old.bound, name), getattr(new.bound, name)) for name in vars(old.bound)}
     values, inputs = pick(old.values, new.values), pick(old.inputs, new.inputs)
-    return Optimized(parts["lower"], duals, parts["multipliers"], Bound(**parts), values, inputs)
+    return Optimized(duals, Bound(**parts), values, inputs)
 
 
 class _Adam:

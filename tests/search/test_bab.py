@@ -157,7 +157,7 @@ class TestNothingIsClaimedWithoutProof:
 
         def lying(*args, **options):
             best = whole(*args, **options)
-            return replace(best, lower=torch.full_like(best.lower, 9.0))
+            return replace(best, bound=replace(best.bound, lower=torch.full_like(best.lower, 9.0)))
 
         monkeypatch.setattr(bab, "optimize", lying)
         result = search(found.core, SETTINGS["leaves"], None)
@@ -170,7 +170,7 @@ class TestNothingIsClaimedWithoutProof:
 
         def broken(*args, **options):
             best = whole(*args, **options)
-            return replace(best, lower=torch.full_like(best.lower, torch.nan))
+            return replace(best, bound=replace(best.bound, lower=torch.full_like(best.lower, torch.nan)))
 
         monkeypatch.setattr(bab, "optimize", broken)
         result = search(found.core, SETTINGS["leaves"], None)
