@@ -3,7 +3,11 @@
 For every input x of the box, with y = relu(z):
 
     z_k = L_k x + sum_{j<k} M_kj y_j + c_k          for the unstable neurons of layer k
-    out = L_o x + sum_j M_oj y_j + c_o              for the margins
+    out = L_o x + sum_j M_oj y_j + c_o              for the literals of the property
+
+The property is in conjunctive normal form: in every clause, some literal is positive at every x of
+the box. (The unsafe outputs are then in disjunctive normal form, as VNN-LIB states them.) Robustness
+has one clause for each other class, its only literal the margin over that class.
 """
 
 from __future__ import annotations
@@ -48,10 +52,11 @@ class Core:
     Attributes:
         lower, upper: the input box, flattened, `(d,)`.
         layers: in forward order; sites without unstable neurons are left out.
-        out_input: L_o, `(spec, d)`.
-        out_layers: M_oj for every layer j, `(spec, n_j)`.
-        out_constant: c_o, `(spec,)`.
-        out_error: as `Layer.error`, `(spec,)`.
+        out_input: L_o, `(literals, d)`.
+        out_layers: M_oj for every layer j, `(literals, n_j)`.
+        out_constant: c_o, `(literals,)`.
+        out_error: as `Layer.error`, `(literals,)`.
+        clause: number of the clause that each literal belongs to, `(literals,)`.
     """
 
     lower: Tensor
@@ -61,6 +66,7 @@ class Core:
     out_layers: tuple[Tensor, ...]
     out_constant: Tensor
     out_error: Tensor
+    clause: Tensor
 
     @property
     def sizes(self) -> list[int]:
@@ -91,11 +97,12 @@ class Core:
         tensors = (self.lower, self.upper, self.out_input, self.out_constant, self.out_error)
         lower, upper, out_input, out_constant, out_error = (t.to(device=device, dtype=dtype) for t in tensors)
         out_layers = tuple(t.to(device=device, dtype=dtype) for t in self.out_layers)
-        return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error)
+        clause = self.clause.to(device=device)
+        return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error, clause)
 
 
 def evaluate_core(core: Core, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Margins `(spec, batch)` and the layers' z `(n_k, batch)` for flattened inputs `(d, batch)` of the box."""
+    """Literals `(literals, batch)` and the layers' z `(n_k, batch)` for flattened inputs `(d, batch)` of the box."""
     values: list[Tensor] = []
     for layer in core.layers:
         z = layer.from_input @ inputs + layer.constant.unsqueeze(1)

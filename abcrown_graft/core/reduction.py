@@ -32,12 +32,15 @@ class _Lines:
     gain: float
 
 
-def reduce_to_core(bounds: NetworkBounds, rows: Tensor) -> Core:
+def reduce_to_core(
+    bounds: NetworkBounds, rows: Tensor, offsets: Tensor | None = None, clause: Tensor | None = None
+) -> Core:
     """The core of one instance.
 
     Args:
         bounds: of a batch of one image; rigorous ones make the core's error terms rigorous.
-        rows: margins as linear functions of the output, `(spec, outputs)`.
+        rows, offsets: the literals `rows @ output + offsets`, `(literals, outputs)` and `(literals,)`; None is 0.
+        clause: see `Core`; None makes each literal a clause.
     """
     network = bounds.network
     lines = {node.name: _lines(node.operator, bounds, node.name) for node in network.activations}
@@ -47,8 +50,12 @@ def reduce_to_core(bounds: NetworkBounds, rows: Tensor) -> Core:
     none = [rows.new_zeros(len(rows), len(layer.neurons)) for layer in layers]
     out_layers = tuple(entries.get(layer.site, zero) for layer, zero in zip(layers, none, strict=True))
     out_error = rows.abs() @ bounds.error.flatten()
-    box = bounds.box
-    return Core(box.lower.flatten(), box.upper.flatten(), layers, out_input, out_layers, out_constant, out_error)
+    if offsets is not None:
+        out_constant = out_constant + offsets
+        out_error = out_error + torch.finfo(offsets.dtype).eps * (out_constant.abs() + offsets.abs())
+    clause = torch.arange(len(rows), device=rows.device) if clause is None else clause
+    lower, upper = bounds.box.lower.flatten(), bounds.box.upper.flatten()
+    return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error, clause)
 
 
 def _layer(bounds: NetworkBounds, site: str, sites: list[str], lines: dict[str, _Lines]) -> Layer:

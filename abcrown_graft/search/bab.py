@@ -1,4 +1,4 @@
-"""Branch and bound: splits unstable neurons until every subproblem of every margin is certified."""
+"""Branch and bound: splits unstable neurons until every subproblem of every clause is certified."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from abcrown_graft.core.core import Core
 from abcrown_graft.search.branching import BRANCHING, BranchingSettings
 from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import Duals
-from abcrown_graft.search.leaf import solve_leaf
+from abcrown_graft.search.dual import Duals, root_duals
+from abcrown_graft.search.leaf import decide_leaf
 from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
 from abcrown_graft.verdict import Verdict
 
@@ -48,7 +48,7 @@ class SearchResult:
     Attributes:
         verdict: what was found.
         visited: subproblems bounded after the root; 0 if the root was enough.
-        lower_bound: 0 if every margin is certified to be positive, otherwise the smallest bound among the
+        lower_bound: 0 if every clause is certified, otherwise the smallest bound among the
             open subproblems, up to the rounding of the search's precision; never positive.
         counterexample: what `check_points` returned.
     """
@@ -99,7 +99,7 @@ class _Search:
             if len(parents.lower) and self.counterexample is None:
                 children = optimize(self.fast, self._children(parents), self.settings.beta, stop=self._late)
                 self.visited += len(children.lower)
-                self._keep_open(children)
+                self._keep_open(_at_least(children, parents.lower.repeat(2)))
         return self._result(Verdict.VERIFIED if self.counterexample is None else Verdict.FALSIFIED)
 
     def _late(self) -> bool:
@@ -110,23 +110,25 @@ class _Search:
         return SearchResult(verdict, self.visited, min(0.0, lower), self.counterexample)
 
     def _root(self) -> Duals:
-        """One subproblem per margin, with CROWN's adaptive slopes."""
-        specs, neurons = len(self.fast.out_constant), sum(self.fast.sizes)
-        wider = [(layer.upper > -layer.lower).float() for layer in self.fast.layers]
-        alpha = torch.cat([self.fast.lower[:0], *wider])
-        alpha = alpha.unsqueeze(1).expand(neurons, specs).clone()
-        zero = torch.zeros_like(alpha)
-        return Duals(torch.arange(specs, device=alpha.device), zero.clone(), alpha, zero.clone())
+        """One subproblem per clause, with equal weights and CROWN's adaptive slopes."""
+        member = (self.fast.clause.unsqueeze(1) == self.fast.clause.unique()).to(self.fast.lower.dtype)
+        return root_duals(self.fast, member / member.sum(0))
 
     def _children(self, parents: Optimized) -> Duals:
-        """Both halves of each parent: all the active ones, then all the inactive ones."""
+        """Both halves of each parent: all the active ones, then all the inactive ones.
+
+        Where the split neuron had its lower line, β starts with what leaves P as it was, so that the
+        bound starts at the parent's: A (1 - α) on the active side, A α on the inactive one.
+        """
         neuron = BRANCHING[self.settings.branching.method](self.fast, parents, self.settings.branching)
         column = torch.arange(len(neuron), device=neuron.device)
+        below = parents.bound.coefficients[neuron, column].clamp(min=0)
+        alpha = parents.duals.alpha[neuron, column]
         halves = []
-        for sign in (1.0, -1.0):
-            split = parents.duals.split.clone()
-            split[neuron, column] = sign
-            halves.append(replace(parents.duals, split=split))
+        for sign, start in ((1.0, below * (1 - alpha)), (-1.0, below * alpha)):
+            split, beta = parents.duals.split.clone(), parents.duals.beta.clone()
+            split[neuron, column], beta[neuron, column] = sign, start
+            halves.append(replace(parents.duals, split=split, beta=beta))
         return Duals.cat(halves)
 
     def _keep_open(self, found: Optimized) -> None:
@@ -135,13 +137,13 @@ class _Search:
         proved = torch.zeros(len(found.lower), dtype=torch.bool, device=found.lower.device)
         if len(promising):
             duals = found.duals[promising]
-            bound = certified_bound(self.exact, duals.spec, duals.split, found.multipliers[:, promising])
+            bound = certified_bound(self.exact, duals.mix, duals.split, found.multipliers[:, promising])
             proved[promising] = bound > 0
         rest = (~proved).nonzero().flatten()
         if not len(rest):
             return
         rest = rest[found.lower[rest].argsort(descending=True)]
-        self.open.append(_slim(_columns(found, rest)))
+        self.open.append(_slim(found[rest]))
         if self.check_points is not None:
             self.counterexample = self.check_points(found.inputs[:, rest[-8:]].T)
 
@@ -154,16 +156,15 @@ class _Search:
         leaves = is_leaf.nonzero().flatten()
         for number, column in enumerate(leaves.tolist()):
             if self._late():
-                self.open.append(_columns(parents, leaves[number:]))
+                self.open.append(parents[leaves[number:]])
                 break
-            leaf = parents.duals[slice(column, column + 1)]
-            multipliers, point = solve_leaf(self.exact, leaf)
-            if certified_bound(self.exact, leaf.spec, leaf.split, multipliers)[0] > 0:
+            proved, point = decide_leaf(self.exact, parents.duals[column : column + 1])
+            if proved:
                 continue
             self.counterexample = None if self.check_points is None else self.check_points(point.unsqueeze(0))
             self.stuck = self.counterexample is None
             break
-        return _columns(parents, (~is_leaf).nonzero().flatten())
+        return parents[(~is_leaf).nonzero().flatten()]
 
     def _take(self) -> Optimized:
         """The next batch: the deepest subproblems, among them those of the smallest bound."""
@@ -172,30 +173,18 @@ class _Search:
             part = self.open.pop()
             if len(part.lower) > room:
                 keep = len(part.lower) - room
-                self.open.append(_columns(part, slice(0, keep)))
-                part = _columns(part, slice(keep, None))
+                self.open.append(part[:keep])
+                part = part[keep:]
             parts.append(part)
             room -= len(part.lower)
-        return _joined(parts)
+        return Optimized.cat(parts)
+
+
+def _at_least(found: Optimized, lower: Tensor) -> Optimized:
+    """What bounds a parent bounds its children too."""
+    return replace(found, bound=replace(found.bound, lower=torch.maximum(found.lower, lower)))
 
 
 def _slim(found: Optimized) -> Optimized:
     """Without the tensors over inputs, which only counterexamples need: thousands of subproblems wait."""
     return replace(found, inputs=found.inputs[:0], bound=replace(found.bound, at_input=found.bound.at_input[:0]))
-
-
-def _columns(found: Optimized, columns: Tensor | slice) -> Optimized:
-    bound = replace(found.bound, **{k: v[..., columns] for k, v in vars(found.bound).items()})
-    return Optimized(found.duals[columns], bound, found.values[:, columns], found.inputs[:, columns])
-
-
-def _joined(parts: list[Optimized]) -> Optimized:
-    if len(parts) == 1:
-        return parts[0]
-    bound = {k: torch.cat([getattr(part.bound, k) for part in parts], dim=-1) for k in vars(parts[0].bound)}
-    return Optimized(
-        Duals.cat([part.duals for part in parts]),
-        replace(parts[0].bound, **bound),
-        torch.cat([part.values for part in parts], dim=1),
-        torch.cat([part.inputs for part in parts], dim=1),
-    )

@@ -2,12 +2,14 @@
 
 For any numbers P (one per neuron) and every point of the box, with z = L x + M y + c,
 
-    margin = c_o + P c + (L_o + P L) x + sum_j (A_j y_j - P_j z_j),      A_j = M_oj + sum_k P_k M_kj
+    w out = w c_o + P c + (w L_o + P L) x + sum_j (A_j y_j - P_j z_j),      A_j = w M_oj + sum_k P_k M_kj
 
-so the margin is at least the constant, plus the minimum of the linear term over the box, plus for
+so it is at least the constant, plus the minimum of the linear term over the box, plus for
 every neuron the minimum of A y - P z over the points (z, y) that it can take: the triangle with
 corners (l, 0), (0, 0), (u, u), or one of its two lower edges if it is split. The multipliers may come
-from anywhere, float32 included: a bad one costs tightness, never soundness.
+from anywhere, float32 included: a bad one costs tightness, never soundness. If w >= 0 mixes literals of one
+clause, a positive bound says that one of them is positive everywhere in the subproblem. If w = 0, it says
+that 0 > 0 there: the subproblem is empty.
 
 The sums are evaluated in float64; each is off by at most `gamma_N sum |terms|` (see `bounds/rounding`),
 and each row of the core by its own error, weighted with |P|.
@@ -42,30 +44,43 @@ class _Sum:
         return _Sum(self.value + other.value, self.size + other.size)
 
 
-def certified_bound(core: Core, spec: Tensor, split: Tensor, multipliers: Tensor) -> Tensor:
-    """Lower bounds `(batch,)` of the subproblems' margins in real arithmetic; -infinity where one is not finite.
+def certified_bound(core: Core, mix: Tensor, split: Tensor, multipliers: Tensor) -> Tensor:
+    """Lower bounds `(batch,)` of the subproblems' mixes in real arithmetic.
+
+    -infinity where a bound is not finite, or a mix is not one: a weight is negative, or two clauses have some.
 
     Args:
         core: in float64, from rigorous bounds.
-        spec, split, multipliers: of the subproblems, `(batch,)`, `(neurons, batch)`, `(neurons, batch)`.
+        mix, split, multipliers: of the subproblems, `(literals, batch)`, `(neurons, batch)`, `(neurons, batch)`.
     """
-    p, rows = multipliers.double(), slices(core)
-    gamma = _gamma(sum(core.sizes) + len(core.lower) + SPARE)
-    total, at_input, a = _combined(core, spec, p)
+    w, p, rows = mix.double(), multipliers.double(), slices(core)
+    gamma = _gamma(sum(core.sizes) + len(core.lower) + len(core.clause) + SPARE)
+    total, at_input, a = _combined(core, w, p)
     for k, layer in enumerate(core.layers):
         total += _neuron_minimum(a[k], gamma, p[rows[k]], split[rows[k]], layer.lower, layer.upper)
     total += _box_minimum(at_input, gamma, core.lower, core.upper)
     errors = [layer.error @ p[rows[k]].abs() for k, layer in enumerate(core.layers)]
-    error = sum(errors, core.out_error[spec]) * (1 + gamma)
+    error = sum(errors, core.out_error @ w) * (1 + gamma)
     found = total.value - error - 2 * gamma * total.size
-    return torch.where(torch.isfinite(found), found, -torch.inf)
+    return torch.where(torch.isfinite(found) & _is_mix(core, w), found, -torch.inf)
 
 
-def _combined(core: Core, spec: Tensor, p: Tensor) -> tuple[_Sum, _Sum, list[_Sum]]:
-    """`c_o + P c` `(batch,)`, `L_o + P L` `(d, batch)` and A of every layer `(n, batch)`."""
-    constant = _Sum.of(core.out_constant[spec])
-    at_input = _Sum.of(core.out_input[spec].T)
-    a = [_Sum.of(weights[spec].T) for weights in core.out_layers]
+def _is_mix(core: Core, mix: Tensor) -> Tensor:
+    """Whether each column mixes literals of at most one clause with weights >= 0, `(batch,)`."""
+    used = mix != 0
+    clause = core.clause.unsqueeze(1).expand_as(used)
+    first = torch.where(used, clause, clause.amax(0)).amin(0)
+    return (mix >= 0).all(0) & (~used | (clause == first)).all(0)
+
+
+def _combined(core: Core, w: Tensor, p: Tensor) -> tuple[_Sum, _Sum, list[_Sum]]:
+    """`w c_o + P c` `(batch,)`, `w L_o + P L` `(d, batch)` and A of every layer `(n, batch)`."""
+
+    def mixed(literals: Tensor) -> _Sum:
+        return _Sum(literals.t() @ w, literals.abs().t() @ w)
+
+    constant, at_input = mixed(core.out_constant), mixed(core.out_input)
+    a = [mixed(weights) for weights in core.out_layers]
     for layer, rows in zip(core.layers, slices(core), strict=True):
         own = p[rows]
         constant += _Sum(layer.constant @ own, layer.constant.abs() @ own.abs())

@@ -1,15 +1,17 @@
 """The β-CROWN bound of subproblems of one core, and its gradient, as matrix products.
 
-A subproblem fixes the sign of some unstable neurons (split +1: z >= 0, -1: z <= 0). For any slopes α in
-[0, 1] and multipliers β >= 0 the following is a lower bound of a margin (Wang et al. 2021, "Beta-CROWN",
-theorem 3.1), from the last layer down with coefficients A of y = relu(z):
+A subproblem asks for one clause and fixes the sign of some unstable neurons (split +1: z >= 0, -1: z <= 0).
+It bounds a mix of the clause's literals, with weights w >= 0: where that is positive, one of them is. For any
+slopes α in [0, 1] and multipliers β >= 0 the following is a lower bound of the mix (Wang et al. 2021,
+"Beta-CROWN", theorem 3.1), from the last layer down with coefficients A of y = relu(z):
 
     P = A D - β s        D = α or 1 or 0 where A >= 0, the chord's slope where A < 0
     A_lower += M^T P,  A_x += L^T P,  constants likewise;  at the input: A_x^+ lower + A_x^- upper
 
 All subproblems share L and M, so every step is one matrix product with a column per subproblem.
 The gradient is the primal point that the bound suggests: the minimiser x of the box, then
-v = L x + M y + c and y = D v + t layer by layer; d bound / dα = A^+ v and d bound / dβ = -s v.
+v = L x + M y + c and y = D v + t layer by layer; d bound / dα = A^+ v, d bound / dβ = -s v, and
+d bound / dw is the literals' values at (x, y).
 """
 
 from __future__ import annotations
@@ -28,28 +30,32 @@ class Duals:
     """Variables of a batch of subproblems, one column each; rows are the core's neurons, layer after layer.
 
     Attributes:
-        spec: which margin, `(batch,)`.
+        mix: weights of the literals, zero outside the subproblem's clause, `(literals, batch)`.
         split: -1, 0 or +1, `(neurons, batch)`.
         alpha, beta: `(neurons, batch)`.
     """
 
-    spec: Tensor
+    mix: Tensor
     split: Tensor
     alpha: Tensor
     beta: Tensor
 
     def __len__(self) -> int:
-        return len(self.spec)
+        return self.mix.shape[1]
 
     def __getitem__(self, columns: Tensor | slice) -> Duals:
-        return Duals(self.spec[columns], self.split[:, columns], self.alpha[:, columns], self.beta[:, columns])
+        return Duals(*(tensor[:, columns] for tensor in (self.mix, self.split, self.alpha, self.beta)))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Duals:
+        """The same variables elsewhere or in another precision."""
+        tensors = (self.mix, self.split, self.alpha, self.beta)
+        return Duals(*(tensor.to(device=device, dtype=dtype) for tensor in tensors))
 
     @classmethod
     def cat(cls, parts: list[Duals]) -> Duals:
         """Several batches as one."""
-        first = torch.cat([part.spec for part in parts])
-        rest = [torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("split", "alpha", "beta")]
-        return cls(first, *rest)
+        names = ("mix", "split", "alpha", "beta")
+        return cls(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +78,19 @@ class Bound:
     at_input: Tensor
 
 
+def mix_of(core: Core, literal: Tensor) -> Tensor:
+    """The weights `(literals, batch)` that take one literal each, `literal` `(batch,)`."""
+    numbers = torch.arange(len(core.clause), device=literal.device)
+    return (numbers.unsqueeze(1) == literal).to(core.lower.dtype)
+
+
+def root_duals(core: Core, mix: Tensor) -> Duals:
+    """Subproblems without splits, one for each column of `mix`, with CROWN's adaptive slopes."""
+    wider = [(layer.upper > -layer.lower).to(mix.dtype) for layer in core.layers]
+    alpha = torch.cat([core.lower[:0], *wider]).unsqueeze(1).repeat(1, mix.shape[1])
+    return Duals(mix, torch.zeros_like(alpha), alpha, torch.zeros_like(alpha))
+
+
 def slices(core: Core) -> list[slice]:
     """The rows of each layer in a tensor over all neurons."""
     ends = accumulate([0, *core.sizes])
@@ -79,11 +98,11 @@ def slices(core: Core) -> list[slice]:
 
 
 def dual_bound(core: Core, duals: Duals) -> Bound:
-    """Lower bounds of the subproblems' margins; valid for any α in [0, 1] and β >= 0."""
+    """Lower bounds of the subproblems' mixes; valid for any weights >= 0, α in [0, 1] and β >= 0."""
     rows = slices(core)
-    pending = [weights[duals.spec].T.contiguous() for weights in core.out_layers]
-    at_input = core.out_input[duals.spec].T.contiguous()
-    lower = core.out_constant[duals.spec].clone()
+    pending = [weights.T @ duals.mix for weights in core.out_layers]
+    at_input = core.out_input.T @ duals.mix
+    lower = core.out_constant @ duals.mix
     found: list[tuple[Tensor, ...]] = []
     for k in range(len(core.layers) - 1, -1, -1):
         layer, split = core.layers[k], duals.split[rows[k]]
@@ -110,8 +129,8 @@ def _lines(a: Tensor, lower: Tensor, upper: Tensor, split: Tensor, alpha: Tensor
     return slope, torch.where(above, -chord * lower.unsqueeze(1), 0.0)
 
 
-def primal_values(core: Core, bound: Bound) -> tuple[Tensor, Tensor]:
-    """The point that the bound suggests: x `(d, batch)`, and v of every neuron `(neurons, batch)`."""
+def primal_values(core: Core, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
+    """The point that the bound suggests: x `(d, batch)`, v `(neurons, batch)`, and literals `(literals, batch)`."""
     x = torch.where(bound.at_input >= 0, core.lower.unsqueeze(1), core.upper.unsqueeze(1))
     outputs: list[Tensor] = []
     values: list[Tensor] = []
@@ -122,4 +141,7 @@ def primal_values(core: Core, bound: Bound) -> tuple[Tensor, Tensor]:
             v = v + block @ outputs[j]
         values.append(v)
         outputs.append(bound.slope[rows] * v + bound.intercept[rows])
-    return x, torch.cat([x[:0], *values])
+    literals = core.out_input @ x + core.out_constant.unsqueeze(1)
+    for weights, y in zip(core.out_layers, outputs, strict=True):
+        literals = literals + weights @ y
+    return x, torch.cat([x[:0], *values]), literals

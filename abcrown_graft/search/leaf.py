@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from abcrown_graft.core.core import Core
+from abcrown_graft.search.certificate import certified_bound
 from abcrown_graft.search.dual import Duals, dual_bound, slices
 
 PENALTY = 1e4
 
 
-def solve_leaf(core: Core, leaf: Duals) -> tuple[Tensor, Tensor]:
-    """Multipliers `(neurons, 1)` of the best bound of a fully split subproblem, and its minimiser `(d,)`.
+def decide_leaf(core: Core, leaf: Duals) -> tuple[bool, Tensor]:
+    """Whether a fully split subproblem is certified, and the point `(d,)` of the smallest clause in it.
 
-    The program is `min margin(x) + PENALTY * slack` over the box with `s z >= -slack`, which always has
-    a solution: where the splits contradict one another its value is large, so its multipliers prove
-    the subproblem empty. The bound that they give is for `certified_bound` to check.
+    The clause is minimised first; where its splits contradict one another that may prove nothing, and
+    the contradiction alone is asked for.
 
     Args:
         core: in float64.
         leaf: one subproblem, no neuron free.
     """
+    device, core, leaf = core.lower.device, core.to("cpu"), leaf.to("cpu", torch.float64)
+    mix, multipliers, point = solve_leaf(core, leaf, weight=1.0)
+    if certified_bound(core, mix, leaf.split, multipliers)[0] > 0:
+        return True, point.to(device)
+    mix, multipliers, _ = solve_leaf(core, leaf, weight=0.0)
+    return bool(certified_bound(core, mix, leaf.split, multipliers)[0] > 0), point.to(device)
+
+
+def solve_leaf(core: Core, leaf: Duals, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The dual of a fully split subproblem: weights `(literals, 1)`, multipliers `(neurons, 1)`, and the primal `(d,)`.
+
+    The program is `min weight * largest literal + PENALTY * slack` over the box with `s z >= -slack`, which
+    always has a solution: where the splits contradict one another its value is large, so its multipliers
+    prove the subproblem empty. The bound that they give is for `certified_bound` to check.
+    """
     from scipy.optimize import linprog
 
-    sign = leaf.split[:, 0].double()
+    sign = leaf.split[:, 0]
     weights, constants = _substituted(core, sign)
-    margin, _ = _margin(core, int(leaf.spec[0]), weights, constants, sign)
-    cost = np.append(margin.cpu().numpy(), PENALTY)
-    rows = torch.cat([-sign.unsqueeze(1) * weights, -torch.ones(len(sign), 1, dtype=torch.float64)], dim=1)
-    limits = [*zip(core.lower.tolist(), core.upper.tolist(), strict=True), (0, None)]
-    found = linprog(cost, A_ub=rows.cpu().numpy(), b_ub=(sign * constants).cpu().numpy(), bounds=limits)
+    literals, offsets, own = _literals(core, leaf, weights, constants, sign)
+    n, d = weights.shape
+    left, right = torch.ones(len(sign), 1), torch.zeros(len(sign), 1)
+    top = torch.cat([weight * literals, torch.zeros(len(own), 1), -torch.ones(len(own), 1)], dim=1)
+    bottom = torch.cat([-sign.unsqueeze(1) * weights, -left, right], dim=1)
+    cost = np.append(np.zeros(d), [PENALTY, 1.0])
+    limits = [*zip(core.lower.tolist(), core.upper.tolist(), strict=True), (0, None), (None, None)]
+    rows, bounds = torch.cat([top, bottom]), torch.cat([-weight * offsets, sign * constants])
+    found = linprog(cost, A_ub=rows.numpy(), b_ub=bounds.numpy(), bounds=limits)
+    mix = torch.zeros_like(core.out_constant).unsqueeze(1)
     if found.status != 0:
-        return torch.zeros_like(leaf.beta), (core.lower + core.upper) / 2
-    beta = torch.as_tensor(-found.ineqlin.marginals).clamp(min=0).unsqueeze(1).to(core.lower)
-    exact = replace(leaf, split=sign.unsqueeze(1), alpha=leaf.alpha.double(), beta=beta)
-    return dual_bound(core, exact).multipliers, torch.as_tensor(found.x[:-1]).to(core.lower)
+        return mix, torch.zeros(n, 1).to(mix), (core.lower + core.upper) / 2
+    prices = torch.as_tensor(-found.ineqlin.marginals).clamp(min=0).to(mix)
+    mix[own, 0] = weight * prices[: len(own)]
+    beta = prices[len(own) :].unsqueeze(1)
+    duals = Duals(mix, leaf.split, leaf.alpha, beta)
+    return mix, dual_bound(core, duals).multipliers, torch.as_tensor(found.x[:d]).to(core.lower)
 
 
 def _substituted(core: Core, sign: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,6 +76,10 @@ def _substituted(core: Core, sign: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([core.out_input[:0], *weights]), torch.cat([core.out_constant[:0], *constants])
 
 
-def _margin(core: Core, spec: int, weights: Tensor, constants: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
-    active = torch.cat([core.out_constant[:0], *(row[spec] for row in core.out_layers)]) * (sign > 0)
-    return core.out_input[spec] + active @ weights, core.out_constant[spec] + active @ constants
+def _literals(
+    core: Core, leaf: Duals, weights: Tensor, constants: Tensor, sign: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The literals of the leaf's clause as affine functions of x: `(k, d)`, `(k,)`, and their numbers `(k,)`."""
+    own = (core.clause == core.clause[leaf.mix[:, 0].argmax()]).nonzero().flatten()
+    active = torch.cat([core.out_input[own, :0], *(row[own] for row in core.out_layers)], dim=1) * (sign > 0)
+    return core.out_input[own] + active @ weights, core.out_constant[own] + active @ constants, own

@@ -1,4 +1,4 @@
-"""Raising the bound: projected Adam on α and β, keeping the best variables seen."""
+"""Raising the bound: projected Adam on α, β and the literals' weights, keeping the best variables seen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from abcrown_graft.core.core import Core
 from abcrown_graft.search.dual import Bound, Duals, dual_bound, primal_values
+
+CHECK_EVERY = {"cpu": 1, "cuda": 5}  # steps between looks at the bounds, which a GPU has to wait for
+KEEP_WHILE = 0.8  # subproblems that are done take part until they are more than a fifth
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,28 @@ class Optimized:
     Attributes:
         duals: the variables.
         bound: what the backward pass found with them.
-        values, inputs: the primal point that the bound suggests, see `primal_values`.
+        values, inputs, literals: the primal point that the bound suggests, see `primal_values`.
     """
 
     duals: Duals
     bound: Bound
     values: Tensor
     inputs: Tensor
+    literals: Tensor
+
+    def __getitem__(self, columns: Tensor | slice) -> Optimized:
+        bound = replace(self.bound, **{k: v[..., columns] for k, v in vars(self.bound).items()})
+        points = (part[:, columns] for part in (self.values, self.inputs, self.literals))
+        return Optimized(self.duals[columns], bound, *points)
+
+    @classmethod
+    def cat(cls, parts: list[Optimized]) -> Optimized:
+        """Several batches as one."""
+        if len(parts) == 1:
+            return parts[0]
+        bound = {k: torch.cat([getattr(part.bound, k) for part in parts], dim=-1) for k in vars(parts[0].bound)}
+        points = [torch.cat([getattr(part, k) for part in parts], dim=1) for k in ("values", "inputs", "literals")]
+        return cls(Duals.cat([part.duals for part in parts]), Bound(**bound), *points)
 
     @property
     def lower(self) -> Tensor:
@@ -51,55 +69,105 @@ class Optimized:
 def optimize(
     core: Core, duals: Duals, settings: AdamSettings, target: float = 0.0, stop: Callable[[], bool] = lambda: False
 ) -> Optimized:
-    """Improves α and β of all subproblems at once; ends early when every bound exceeds `target` or `stop` says so."""
-    moments = _Adam(duals, settings)
+    """Improves all subproblems at once; one whose bound exceeds `target` is left alone, `stop` ends the work early."""
+    adam, best = _Adam(core, duals, settings), _Best(core, duals)
+    found, going = best.first, torch.arange(len(duals), device=duals.alpha.device)
+    for step in range(settings.iterations):
+        if step % CHECK_EVERY[going.device.type] == 0:
+            improvable = ~(best.lower[going] > target)
+            count = int(improvable.sum())
+            if not count or stop():
+                break
+            if count <= KEEP_WHILE * len(going):
+                found, going = found[improvable], going[improvable]
+                adam.keep(improvable)
+        found = _evaluated(core, adam.step(found))
+        best.update(going, found)
+    return best.evaluated()
+
+
+def _evaluated(core: Core, duals: Duals) -> Optimized:
     bound = dual_bound(core, duals)
-    x, values = primal_values(core, bound)
-    best = Optimized(duals, bound, values, x)
-    for _ in range(settings.iterations):
-        if bool((best.lower > target).all()) or stop():
-            break
-        duals = moments.step(duals, bound, values)
-        bound = dual_bound(core, duals)
-        x, values = primal_values(core, bound)
-        best = _better(best, Optimized(duals, bound, values, x))
-    return best
+    inputs, values, literals = primal_values(core, bound)
+    return Optimized(duals, bound, values, inputs, literals)
 
 
-def _better(old: Optimized, new: Optimized) -> Optimized:
-    """Column by column the one with the larger bound; the last pass's primal point is kept with its bound."""
-    take = new.lower > old.lower
+class _Best:
+    """The best bound of each subproblem so far and its variables; all else is computed again in the end."""
 
-    def pick(first: Tensor, second: Tensor) -> Tensor:
-        return torch.where(take, second, first)
+    def __init__(self, core: Core, duals: Duals) -> None:
+        self.core, self.first = core, _evaluated(core, duals)
+        self.lower, self.duals, self.stale = self.first.lower.clone(), duals, False
 
-    duals = replace(new.duals, alpha=pick(old.duals.alpha, new.duals.alpha), beta=pick(old.duals.beta, new.duals.beta))
-    parts = {name: pick(getattr(old.bound, name), getattr(new.bound, name)) for name in vars(old.bound)}
-    values, inputs = pick(old.values, new.values), pick(old.inputs, new.inputs)
-    return Optimized(duals, Bound(**parts), values, inputs)
+    def update(self, columns: Tensor, found: Optimized) -> None:
+        """Takes in what was found for some of the subproblems."""
+        old = self.lower[columns]
+        better = found.lower > old
+        self.lower[columns] = torch.where(better, found.lower, old)
+        parts = {}
+        for name in ("mix", "alpha", "beta"):
+            new, kept = getattr(found.duals, name), getattr(self.duals, name)
+            if len(columns) == len(self.lower):
+                parts[name] = torch.where(better, new, kept)
+            else:
+                parts[name] = kept.index_copy(1, columns, torch.where(better, new, kept[:, columns]))
+        self.duals, self.stale = replace(self.duals, **parts), True
+
+    def evaluated(self) -> Optimized:
+        """The best of each subproblem."""
+        return _evaluated(self.core, self.duals) if self.stale else self.first
 
 
 class _Adam:
-    """Adam's moments for α and β of a batch (Kingma and Ba 2015), ascending, projected onto α in [0, 1], β >= 0."""
+    """Adam (Kingma and Ba 2015), ascending, projected onto α in [0, 1], β >= 0 and weights that add up to 1."""
 
-    def __init__(self, duals: Duals, settings: AdamSettings) -> None:
+    def __init__(self, core: Core, duals: Duals, settings: AdamSettings) -> None:
         self.settings, self.t = settings, 0
-        self.first = [torch.zeros_like(duals.alpha), torch.zeros_like(duals.beta)]
-        self.second = [torch.zeros_like(duals.alpha), torch.zeros_like(duals.beta)]
-
-    def step(self, duals: Duals, bound: Bound, values: Tensor) -> Duals:
-        """The variables after one ascent step."""
         free = duals.split == 0
-        alpha_gradient = torch.where(free, bound.coefficients.clamp(min=0) * values, 0.0)
-        beta_gradient = -duals.split * values
-        decay = self.settings.lr_decay**self.t
-        self.t += 1
-        alpha = duals.alpha + self._move(0, alpha_gradient, self.settings.lr_alpha * decay)
-        beta = duals.beta + self._move(1, beta_gradient, self.settings.lr_beta * decay)
-        return replace(duals, alpha=alpha.clamp_(0, 1), beta=beta.clamp_(min=0) * (~free))
+        self.moments = {"alpha": _Moments(duals.alpha), "beta": _Moments(duals.beta)}
+        self.free, self.sign = free, duals.split
+        self.member: Tensor | None = None
+        if len(core.clause.unique()) < len(core.clause):
+            self.moments["mix"] = _Moments(duals.mix)
+            self.member = core.clause.unsqueeze(1) == core.clause[duals.mix.argmax(0)]
 
-    def _move(self, which: int, gradient: Tensor, lr: float) -> Tensor:
-        first = self.first[which].mul_(0.9).add_(gradient, alpha=0.1)
-        second = self.second[which].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        scale = (1 - 0.999**self.t) ** 0.5 / (1 - 0.9**self.t)
-        return lr * scale * first / (second.sqrt() + 1e-8)
+    def keep(self, columns: Tensor) -> None:
+        """Goes on with some of the subproblems."""
+        for moments in self.moments.values():
+            moments.keep(columns)
+        self.free, self.sign = self.free[:, columns], self.sign[:, columns]
+        self.member = None if self.member is None else self.member[:, columns]
+
+    def step(self, found: Optimized) -> Duals:
+        """The variables after one ascent step."""
+        duals, decay = found.duals, self.settings.lr_decay**self.t
+        self.t += 1
+        lr_alpha, lr_beta = self.settings.lr_alpha * decay, self.settings.lr_beta * decay
+        gradient = found.bound.coefficients.clamp(min=0).mul_(found.values).mul_(self.free)
+        alpha = self._moved("alpha", duals.alpha, gradient, lr_alpha).clamp_(0, 1)
+        beta = self._moved("beta", duals.beta, -self.sign * found.values, lr_beta).clamp_(min=0)
+        if self.member is None:
+            return replace(duals, alpha=alpha, beta=beta)
+        weights = self._moved("mix", duals.mix, found.literals * self.member, lr_alpha).clamp_(min=0).mul_(self.member)
+        total = weights.sum(0)
+        return replace(duals, alpha=alpha, beta=beta, mix=torch.where(total > 0, weights / total, duals.mix))
+
+    def _moved(self, name: str, variable: Tensor, gradient: Tensor, lr: float) -> Tensor:
+        return variable + self.moments[name].direction(gradient, self.t) * lr
+
+
+class _Moments:
+    """Running means of one variable's gradient and of its square."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
+
+    def keep(self, columns: Tensor) -> None:
+        self.first, self.second = self.first[:, columns], self.second[:, columns]
+
+    def direction(self, gradient: Tensor, t: int) -> Tensor:
+        """Adam's step of unit rate, after the `t`-th gradient."""
+        self.first.mul_(0.9).add_(gradient, alpha=0.1)
+        self.second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        scale = (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
+        return scale * self.first / (self.second.sqrt().add_(1e-8))

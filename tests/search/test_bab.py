@@ -13,7 +13,7 @@ from torch import Tensor
 from abcrown_graft.core.core import evaluate_core
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.network.forward import evaluate
-from abcrown_graft.search import bab
+from abcrown_graft.search import bab, leaf
 from abcrown_graft.search.bab import SearchResult, SearchSettings, search
 from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.optimize import AdamSettings, optimize
@@ -175,7 +175,12 @@ class TestNothingIsClaimedWithoutProof:
         monkeypatch.setattr(bab, "optimize", broken)
         result = search(found.core, SETTINGS["leaves"], None)
         assert result.verdict == Verdict.VERIFIED, "the leaves' certificates do not depend on it"
-        monkeypatch.setattr(bab, "certified_bound", lambda core, spec, *_: torch.full((len(spec),), -torch.inf))
+
+        def nothing(core, mix, *_):
+            return torch.full((mix.shape[1],), -torch.inf)
+
+        monkeypatch.setattr(bab, "certified_bound", nothing)
+        monkeypatch.setattr(leaf, "certified_bound", nothing)
         assert search(found.core, SETTINGS["leaves"], None).verdict == Verdict.UNKNOWN
 
     def test_a_point_that_the_judge_rejects_is_no_counterexample(self):
@@ -204,7 +209,7 @@ def test_a_split_never_loses_what_was_certified(monkeypatch, kind, method):
         children = whole(self, parents)
         found = optimize(self.fast, children, AdamSettings(25, 0.05, 0.1), float("inf"))
         certified = [
-            bab.certified_bound(self.exact, duals.spec, duals.split, multipliers)
+            bab.certified_bound(self.exact, duals.mix, duals.split, multipliers)
             for duals, multipliers in (
                 (parents.duals, parents.multipliers),
                 (children, parents.multipliers.repeat(1, 2)),
@@ -214,14 +219,14 @@ def test_a_split_never_loses_what_was_certified(monkeypatch, kind, method):
         return children
 
     monkeypatch.setattr(bab._Search, "_children", watched)
-    for seed in (2, 3, 17):
+    for seed in (2, 3, 8, 17):
         found = near(kind, seed, 0, 0.01)
         search(found.core, replace(SETTINGS["usual"], branching=BranchingSettings(method), max_domains=60))
     before, after, parent, child = (torch.cat(parts) for parts in zip(*families, strict=True))
     assert len(before) > 4
     assert (child >= parent - 1e-9).all(), "but for the order of summation"
-    assert (after >= before - 1e-3 * (1 + before.abs())).float().mean() > 0.9
-    assert (after > before + 1e-2).float().mean() > 0.5
+    assert (after >= before - 1e-3 * (1 + before.abs())).float().mean() >= 0.9
+    assert (after > before + 1e-2).float().mean() >= 0.5
 
 
 def test_splits_cover_both_halves(monkeypatch):
@@ -243,7 +248,7 @@ def test_splits_cover_both_halves(monkeypatch):
         assert (changed.sum(0) == 1).all() and (parents.split[changed] == 0).all()
         assert (active.split[changed] == 1).all() and (inactive.split[changed] == -1).all()
         assert torch.equal(active.split[~changed], inactive.split[~changed])
-        assert torch.equal(active.spec, parents.spec) and torch.equal(inactive.spec, parents.spec)
+        assert torch.equal(active.mix, parents.mix) and torch.equal(inactive.mix, parents.mix)
 
 
 def test_a_grafted_network_has_nothing_to_split():

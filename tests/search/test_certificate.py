@@ -17,7 +17,7 @@ from torch import Tensor
 from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core, Layer
 from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import dual_bound, slices
+from abcrown_graft.search.dual import dual_bound, mix_of, slices
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,7 +69,7 @@ def random_core(seed: int, sizes: tuple[int, ...], inputs: int, scale: float) ->
     low = draw(inputs)
     return Core(
         low, low + draw(inputs).abs(), tuple(layers), draw(2, inputs), tuple(draw(2, n) for n in sizes), draw(2),
-        torch.zeros(2, dtype=torch.float64),
+        torch.zeros(2, dtype=torch.float64), torch.arange(2),
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_it_is_just_below_the_value_in_rational_arithmetic(seed: int, scale: flo
     generator = torch.Generator().manual_seed(seed)
     multipliers = size * torch.randn(5, 4, generator=generator, dtype=torch.float64)
     split = torch.randint(-1, 2, (5, 4), generator=generator).double()
-    found = certified_bound(core, torch.arange(4) % 2, split, multipliers)
+    found = certified_bound(core, mix_of(core, torch.arange(4) % 2), split, multipliers)
     for k in range(4):
         exact = exact_bound(core, k % 2, split[:, k], multipliers[:, k])
         assert Fraction(found[k].item()) <= exact
@@ -97,7 +97,7 @@ def test_rounding_is_accounted_for():
     for seed in range(40):
         core = random_core(seed, (3, 2), 4, 1e6)
         p = torch.randn(5, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        zero = torch.zeros(1, dtype=torch.int64)
+        zero = mix_of(core, torch.zeros(1, dtype=torch.int64))
         exact = exact_bound(core, 0, 0 * p[:, 0], p[:, 0])
         assert Fraction(certified_bound(core, zero, 0 * p, p).item()) <= exact
         with pytest.MonkeyPatch.context() as patch:
@@ -120,10 +120,10 @@ def test_coefficients_that_cancel_keep_the_rounding_of_what_they_are_sums_of():
         weights = -second.from_layers[0].transpose_times(p[1:]).T
         core = replace(
             core, layers=(first, second), out_input=0 * core.out_input, out_constant=0 * core.out_constant,
-            out_layers=(weights, torch.zeros(1, 3, dtype=torch.float64)),
+            out_layers=(weights.repeat(2, 1), torch.zeros(2, 3, dtype=torch.float64)),
         )  # fmt: skip
         exact = exact_bound(core, 0, 0 * p[:, 0], p[:, 0])
-        assert Fraction(certified_bound(core, torch.tensor([0]), 0 * p, p).item()) <= exact
+        assert Fraction(certified_bound(core, mix_of(core, torch.tensor([0])), 0 * p, p).item()) <= exact
 
 
 MULTIPLIERS = {
@@ -146,10 +146,10 @@ def test_no_point_is_below_it_without_any_tolerance(kind, which):
         found = instance(kind, seed, fraction=0.25 * (seed % 2))
         duals = random_duals(found.core, 24, seed, 0.2 * (seed % 3))
         p = MULTIPLIERS[which](dual_bound(found.core, duals).multipliers)
-        bound = certified_bound(found.core, duals.spec, duals.split, p)
+        bound = certified_bound(found.core, duals.mix, duals.split, p)
         assert (bound <= sampled_minimum(found.core, duals, flat_points(found.box, seed=seed))).all()
-        root = certified_bound(found.core, duals.spec, 0 * duals.split, p)
-        assert (root <= exact_minima(found.network, found.box, found.rows)[duals.spec]).all()
+        root = certified_bound(found.core, duals.mix, 0 * duals.split, p)
+        assert (root <= exact_minima(found.network, found.box, found.rows)[duals.mix.argmax(0)]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,11 +158,11 @@ def test_with_the_duals_own_multipliers_it_is_no_worse_than_the_dual(kind):
         core = instance(kind, seed).core
         duals = random_duals(core, 16, seed, 0.0)
         bound = dual_bound(core, duals)
-        found = certified_bound(core, duals.spec, duals.split, bound.multipliers)
+        found = certified_bound(core, duals.mix, duals.split, bound.multipliers)
         torch.testing.assert_close(found, bound.lower, rtol=0, atol=1e-6)
         split = random_duals(core, 16, seed, 0.4)
         bound = dual_bound(core, split)
-        found = certified_bound(core, split.spec, split.split, bound.multipliers)
+        found = certified_bound(core, split.mix, split.split, bound.multipliers)
         inside = split_dual_is_attained(core, split)
         torch.testing.assert_close(found[inside], bound.lower[inside], rtol=0, atol=1e-6)
 
@@ -182,11 +182,11 @@ def test_multipliers_that_are_not_numbers_certify_nothing(kind, value):
     duals = random_duals(found.core, 2, 1, 0.0)
     good = dual_bound(found.core, duals).multipliers
     assert len(good) > 2
-    assert (certified_bound(found.core, duals.spec, duals.split, good) > 0).all()
+    assert (certified_bound(found.core, duals.mix, duals.split, good) > 0).all()
     for neuron, sign in itertools.product(range(len(good)), (-1.0, 0.0, 1.0)):
         bad, split = good.clone(), duals.split.clone()
         bad[neuron, 0], split[neuron, 0] = value, sign
-        bound = certified_bound(found.core, duals.spec, split, bad)
+        bound = certified_bound(found.core, duals.mix, split, bad)
         assert bound[0] < -1e300
         assert abs(value) < torch.inf or bound[0] == -torch.inf
         assert bound[1] > 0, "the other subproblem is none the worse"
@@ -201,7 +201,7 @@ def test_a_core_that_is_not_finite_certifies_nothing(field, value):
     wrong[0] = value
     core = replace(found.core, **{field: wrong})
     p = dual_bound(found.core, duals).multipliers
-    assert certified_bound(core, duals.spec, duals.split, p)[0] == -torch.inf
+    assert certified_bound(core, duals.mix, duals.split, p)[0] == -torch.inf
 
 
 def test_each_rows_error_is_taken_off():
@@ -209,11 +209,11 @@ def test_each_rows_error_is_taken_off():
     core = found.core
     duals = random_duals(core, 4, 2)
     p = dual_bound(core, duals).multipliers
-    before = certified_bound(core, duals.spec, duals.split, p)
+    before = certified_bound(core, duals.mix, duals.split, p)
     layers = tuple(replace(layer, error=layer.error + 0.5) for layer in core.layers)
-    after = certified_bound(replace(core, layers=layers), duals.spec, duals.split, p)
+    after = certified_bound(replace(core, layers=layers), duals.mix, duals.split, p)
     torch.testing.assert_close(before - after, 0.5 * p.abs().sum(0))
-    out = certified_bound(replace(core, out_error=core.out_error + 2), duals.spec, duals.split, p)
+    out = certified_bound(replace(core, out_error=core.out_error + 2), duals.mix, duals.split, p)
     torch.testing.assert_close(before - out, torch.full((4,), 2.0, dtype=torch.float64))
 
 
@@ -221,9 +221,9 @@ def test_an_empty_subproblem_is_certified_by_large_multipliers():
     """z = x for x in [1, 2] in truth, known only to lie in [-9, 9]: the inactive half holds no point."""
     one = torch.ones(1, dtype=torch.float64)
     layer = Layer("z", one.long(), -9 * one, 9 * one, Block.of(one.view(1, 1)), {}, 0 * one, 0 * one)
-    core = Core(one, 2 * one, (layer,), one.view(1, 1), (one.view(1, 1),), -7 * one, 0 * one)
+    core = Core(one, 2 * one, (layer,), one.view(1, 1), (one.view(1, 1),), -7 * one, 0 * one, torch.tensor([0]))
     found = [
-        certified_bound(core, one.long() - 1, sign * one.view(1, 1), p * one.view(1, 1)).item()
+        certified_bound(core, one.view(1, 1), sign * one.view(1, 1), p * one.view(1, 1)).item()
         for sign, p in itertools.product((-1, 1), (0.0, 100.0))
     ]
     assert found == pytest.approx([-6, 94, -6, 94 - 9 * 99])
@@ -235,8 +235,8 @@ def test_no_neurons_and_no_subproblems():
     none = torch.zeros(0, 2, dtype=torch.float64)
     points = flat_points(found.box)
     least = (core.out_input @ points).amin(1) + core.out_constant
-    bound = certified_bound(core, torch.arange(2), none, none)
+    bound = certified_bound(core, mix_of(core, torch.arange(2)), none, none)
     assert (bound <= least).all() and (bound > least - 0.1).all()
     size = sum(found.core.sizes)
     empty = torch.zeros(size, 0, dtype=torch.float64)
-    assert certified_bound(found.core, torch.zeros(0, dtype=torch.int64), empty, empty).shape == (0,)
+    assert certified_bound(found.core, empty[:2], empty, empty).shape == (0,)

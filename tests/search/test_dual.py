@@ -11,7 +11,7 @@ from sample_cores import KINDS, flat_points, instance, random_duals, sampled_min
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.core.core import Core
 from abcrown_graft.core.reduction import reduce_to_core
-from abcrown_graft.search.dual import Duals, dual_bound, primal_values, slices
+from abcrown_graft.search.dual import Duals, dual_bound, mix_of, primal_values, slices
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +35,7 @@ def test_without_splits_and_with_adaptive_slopes_it_is_crown(kind, seed):
     core = reduce_to_core(bounds, found.rows)
     wider = torch.cat([core.lower[:0], *((layer.upper > -layer.lower).double() for layer in core.layers)])
     alpha = wider.unsqueeze(1).repeat(1, 2)
-    duals = Duals(torch.arange(2), torch.zeros_like(alpha), alpha, torch.zeros_like(alpha))
+    duals = Duals(mix_of(core, torch.arange(2)), torch.zeros_like(alpha), alpha, torch.zeros_like(alpha))
     crown = margin_lower_bounds(bounds, found.rows.unsqueeze(0))[0]
     torch.testing.assert_close(dual_bound(core, duals).lower, crown, rtol=1e-11, atol=1e-11)
 
@@ -56,7 +56,7 @@ def test_the_gradient_is_read_off_the_primal_point(kind, which):
         core = replace(found.core, lower=found.core.lower - 0.01 * ~free, upper=found.core.upper + 0.01 * ~free)
         duals = random_duals(core, 6, seed)
         bound = dual_bound(core, duals)
-        _, values = primal_values(core, bound)
+        _, values, _ = primal_values(core, bound)
         unsplit = duals.split == 0
         expected = torch.where(unsplit, bound.coefficients.clamp(min=0) * values, 0.0)
         if which == "beta":
@@ -80,12 +80,14 @@ def test_the_primal_point_attains_the_bound(kind):
         core = instance(kind, seed).core
         duals = random_duals(core, 8, seed)
         bound = dual_bound(core, duals)
-        x, v = primal_values(core, bound)
+        x, v, literals = primal_values(core, bound)
         y = bound.slope * v + bound.intercept
-        margin = (core.out_input[duals.spec].T * x).sum(0) + core.out_constant[duals.spec]
+        expected = core.out_input @ x + core.out_constant.unsqueeze(1)
         for weights, rows in zip(core.out_layers, slices(core), strict=True):
-            margin = margin + (weights[duals.spec].T * y[rows]).sum(0)
-        torch.testing.assert_close(margin - (duals.beta * duals.split * v).sum(0), bound.lower)
+            expected = expected + weights @ y[rows]
+        torch.testing.assert_close(literals, expected)
+        mixed = (duals.mix * literals).sum(0)
+        torch.testing.assert_close(mixed - (duals.beta * duals.split * v).sum(0), bound.lower)
         assert ((x >= core.lower.unsqueeze(1)) & (x <= core.upper.unsqueeze(1))).all()
 
 
@@ -98,11 +100,11 @@ def test_a_bound_computed_by_hand():
         from_input=type(core.layers[0].from_input).of(one.view(1, 1)), from_layers={},
     )  # fmt: skip
     spec = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    core = Core(-one, 3 * one, (layer,), 0 * spec, (spec,), 0 * spec[:, 0], 0 * spec[:, 0])
+    core = Core(-one, 3 * one, (layer,), 0 * spec, (spec,), 0 * spec[:, 0], 0 * spec[:, 0], torch.arange(2))
 
     def lower(spec: int, split: float, alpha: float, beta: float) -> float:
         variables = (torch.full((1, 1), value, dtype=torch.float64) for value in (split, alpha, beta))
-        return float(dual_bound(core, Duals(torch.tensor([spec]), *variables)).lower)
+        return float(dual_bound(core, Duals(mix_of(core, torch.tensor([spec])), *variables)).lower)
 
     assert lower(0, 0, 0.5, 0) == -0.5
     assert lower(0, 0, 0.0, 0) == 0.0
@@ -118,10 +120,10 @@ def test_no_layers():
     found = instance("conv", 0)
     core = replace(found.core, layers=(), out_layers=())
     empty = torch.zeros(0, 2, dtype=torch.float64)
-    bound = dual_bound(core, Duals(torch.tensor([1, 0]), empty, empty, empty))
+    bound = dual_bound(core, Duals(mix_of(core, torch.tensor([1, 0])), empty, empty, empty))
     expected = core.out_constant + core.out_input.clamp(min=0) @ core.lower + core.out_input.clamp(max=0) @ core.upper
     torch.testing.assert_close(bound.lower, expected.flip(0))
-    x, values = primal_values(core, bound)
+    x, values, _ = primal_values(core, bound)
     assert values.shape == (0, 2) and x.shape == (9, 2)
 
 

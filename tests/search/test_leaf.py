@@ -9,15 +9,15 @@ from sample_cores import exact_minima, flat_points, instance
 from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core, Layer, evaluate_core
 from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import Duals
-from abcrown_graft.search.leaf import solve_leaf
+from abcrown_graft.search.dual import Duals, mix_of
+from abcrown_graft.search.leaf import decide_leaf, solve_leaf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def leaf_of(pattern: tuple[float, ...], spec: int) -> Duals:
+def leaf_of(core: Core, pattern: tuple[float, ...], literal: int) -> Duals:
     split = torch.tensor(pattern, dtype=torch.float64).unsqueeze(1)
-    return Duals(torch.tensor([spec]), split, torch.rand_like(split), torch.rand_like(split))
+    return Duals(mix_of(core, torch.tensor([literal])), split, torch.rand_like(split), torch.rand_like(split))
 
 
 SMALL = [("dense", 4), ("leaky", 7), ("residual", 2), ("conv", 12), ("dense", 12)]
@@ -34,9 +34,9 @@ def test_the_least_leaf_is_the_least_margin(kind, seed, spec):
     occupied = {tuple(column) for column in torch.where(z > 0, 1.0, -1.0).T.tolist()}
     bounds = {}
     for pattern in itertools.product((1.0, -1.0), repeat=sum(core.sizes)):
-        leaf = leaf_of(pattern, spec)
-        multipliers, point = solve_leaf(core, leaf)
-        bounds[pattern] = float(certified_bound(core, leaf.spec, leaf.split, multipliers))
+        leaf = leaf_of(core, pattern, spec)
+        mix, multipliers, point = solve_leaf(core, leaf, 1.0)
+        bounds[pattern] = float(certified_bound(core, mix, leaf.split, multipliers))
         assert ((point >= core.lower) & (point <= core.upper)).all()
         margins, values = evaluate_core(core, point.unsqueeze(1))
         fits = bool((leaf.split * torch.cat(values) >= -1e-9).all())
@@ -56,10 +56,10 @@ def test_splits_that_no_point_satisfies_are_certified(kind, seed):
     empty = [p for p in itertools.product((1.0, -1.0), repeat=sum(core.sizes)) if p not in occupied]
     assert empty or sum(core.sizes) < 3
     for pattern in empty:
-        leaf = leaf_of(pattern, 0)
-        multipliers, point = solve_leaf(core, leaf)
+        leaf = leaf_of(core, pattern, 0)
+        mix, multipliers, point = solve_leaf(core, leaf, 1.0)
         if bool((leaf.split * torch.cat(evaluate_core(core, point.unsqueeze(1))[1]) < -1e-3).any()):
-            assert certified_bound(core, leaf.spec, leaf.split, multipliers)[0] > 0
+            assert certified_bound(core, mix, leaf.split, multipliers)[0] > 0
 
 
 def contradiction() -> Core:
@@ -68,14 +68,15 @@ def contradiction() -> Core:
     first = Layer("a", one.long(), -2 * one, 2 * one, Block.of(one.view(1, 1)), {}, 0 * one, 0 * one)
     second = Layer("b", one.long(), -3 * one, 1 * one, Block.of(one.view(1, 1)), {}, -one, 0 * one)
     none = 0 * one.view(1, 1)
-    return Core(-2 * one, 2 * one, (first, second), none, (none, none), -5 * one, 0 * one)
+    return Core(-2 * one, 2 * one, (first, second), none, (none, none), -5 * one, 0 * one, torch.tensor([0]))
 
 
 @pytest.mark.parametrize("pattern, empty", [((-1, 1), True), ((1, 1), False), ((1, -1), False), ((-1, -1), False)])
 def test_a_contradiction_by_hand(pattern, empty):
-    core, leaf = contradiction(), leaf_of(pattern, 0)
-    multipliers, point = solve_leaf(core, leaf)
-    bound = float(certified_bound(core, leaf.spec, leaf.split, multipliers))
+    core = contradiction()
+    leaf = leaf_of(core, pattern, 0)
+    mix, multipliers, point = solve_leaf(core, leaf, 1.0)
+    bound = float(certified_bound(core, mix, leaf.split, multipliers))
     if empty:
         assert bound > 0
     else:
@@ -88,7 +89,8 @@ def test_a_solver_that_fails_claims_nothing(monkeypatch):
         status = 4
 
     monkeypatch.setattr("scipy.optimize.linprog", lambda *_, **__: Failed())
-    core, leaf = contradiction(), leaf_of((-1, 1), 0)
-    multipliers, point = solve_leaf(core, leaf)
-    assert multipliers.shape == (2, 1) and point.tolist() == [0.0]
-    assert float(certified_bound(core, leaf.spec, leaf.split, multipliers)) <= -5
+    core = contradiction()
+    leaf = leaf_of(core, (-1, 1), 0)
+    mix, multipliers, point = solve_leaf(core, leaf, 1.0)
+    assert multipliers.shape == (2, 1) and not mix.any() and point.tolist() == [0.0]
+    assert float(certified_bound(core, mix, leaf.split, multipliers)) <= 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sample_cores import KINDS, flat_points, instance, random_duals, sampled_minimum
 
-from abcrown_graft.search.dual import dual_bound, primal_values
+from abcrown_graft.search.dual import dual_bound, mix_of, primal_values
 from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,7 +43,7 @@ def test_it_does_raise_the_bound():
 def test_variables_stay_where_the_bound_is_valid(kind, lr):
     for seed in range(4):
         core, duals, found = optimized(kind, seed, 15, lr=lr)
-        assert torch.equal(found.duals.split, duals.split) and torch.equal(found.duals.spec, duals.spec)
+        assert torch.equal(found.duals.split, duals.split) and torch.equal(found.duals.mix, duals.mix)
         assert ((found.duals.alpha >= 0) & (found.duals.alpha <= 1)).all()
         assert (found.duals.beta >= 0).all()
         assert (found.duals.beta[duals.split == 0] == 0).all()
@@ -58,8 +58,9 @@ def test_every_part_of_the_result_belongs_to_its_bound(kind):
     again = dual_bound(core, found.duals)
     for name in vars(again):
         torch.testing.assert_close(getattr(found.bound, name), getattr(again, name), rtol=0, atol=0)
-    inputs, values = primal_values(core, again)
+    inputs, values, literals = primal_values(core, again)
     assert torch.equal(found.inputs, inputs) and torch.equal(found.values, values)
+    assert torch.equal(found.literals, literals)
     assert torch.equal(found.lower, again.lower) and torch.equal(found.multipliers, again.multipliers)
 
 
@@ -78,7 +79,8 @@ def test_the_best_single_slope_is_found():
     grid = torch.linspace(0, 1, 2001, dtype=torch.float64).unsqueeze(0)
     column = torch.zeros_like(grid)
     for spec in range(2):
-        at = replace(random_duals(core, 2001, 0), spec=torch.full((2001,), spec), split=column, alpha=grid, beta=column)
+        mix = mix_of(core, torch.full((2001,), spec))
+        at = replace(random_duals(core, 2001, 0), mix=mix, split=column, alpha=grid, beta=column)
         one = optimize(core, at[slice(1000, 1001)], AdamSettings(200, 0.1, 0.1), NO_TARGET)
         assert one.lower[0] == pytest.approx(float(dual_bound(core, at).lower.max()), abs=2e-3)
 

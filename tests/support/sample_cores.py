@@ -15,7 +15,7 @@ from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.network.forward import evaluate, node_values
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.search.dual import Duals
+from abcrown_graft.search.dual import Duals, mix_of
 
 KINDS = ("dense", "conv", "residual", "leaky")
 
@@ -145,12 +145,12 @@ def random_duals(core: Core, batch: int, seed: int, share: float = 0.3) -> Duals
     split = torch.where(chance < share, sign, 0.0).to(dtype)
     alpha = torch.rand(size, generator=generator).to(dtype)
     beta = torch.rand(size, generator=generator).to(dtype) * (split != 0)
-    return Duals(torch.arange(batch) % len(core.out_constant), split, alpha, beta)
+    return Duals(mix_of(core, torch.arange(batch) % len(core.out_constant)), split, alpha, beta)
 
 
 def sampled_minimum(core: Core, duals: Duals, points: Tensor) -> Tensor:
-    """Least margin `(batch,)` at those points of the box that satisfy each subproblem's splits; infinite if none do."""
-    margins, values = evaluate_core(core, points)
-    z = torch.cat([margins[:0], *values])
+    """Least mix `(batch,)` at those points of the box that satisfy each subproblem's splits; infinite if none do."""
+    literals, values = evaluate_core(core, points)
+    z = torch.cat([literals[:0], *values])
     fits = (duals.split.unsqueeze(2) * z.unsqueeze(1) >= 0).all(0)
-    return torch.where(fits, margins[duals.spec], torch.inf).amin(1)
+    return torch.where(fits, duals.mix.T @ literals, torch.inf).amin(1)
