@@ -62,8 +62,8 @@ class Core:
     lower: Tensor
     upper: Tensor
     layers: tuple[Layer, ...]
-    out_input: Tensor
-    out_layers: tuple[Tensor, ...]
+    out_input: Block
+    out_layers: tuple[Block, ...]
     out_constant: Tensor
     out_error: Tensor
     clause: Tensor
@@ -94,9 +94,9 @@ class Core:
             )
             for layer in self.layers
         )
-        tensors = (self.lower, self.upper, self.out_input, self.out_constant, self.out_error)
-        lower, upper, out_input, out_constant, out_error = (t.to(device=device, dtype=dtype) for t in tensors)
-        out_layers = tuple(t.to(device=device, dtype=dtype) for t in self.out_layers)
+        tensors = (self.lower, self.upper, self.out_constant, self.out_error)
+        lower, upper, out_constant, out_error = (t.to(device=device, dtype=dtype) for t in tensors)
+        out_input, out_layers = self.out_input.to(device, dtype), tuple(t.to(device, dtype) for t in self.out_layers)
         clause = self.clause.to(device=device)
         return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error, clause)
 

@@ -48,14 +48,14 @@ def reduce_to_core(
     layers = tuple(_layer(bounds, site, sites, lines) for site in sites)
     out_input, out_constant, entries = _sweep(bounds, network.output.name, rows, lines)
     none = [rows.new_zeros(len(rows), len(layer.neurons)) for layer in layers]
-    out_layers = tuple(entries.get(layer.site, zero) for layer, zero in zip(layers, none, strict=True))
+    out_layers = tuple(Block.of(entries.get(layer.site, zero)) for layer, zero in zip(layers, none, strict=True))
     out_error = rows.abs() @ bounds.error.flatten()
     if offsets is not None:
         out_constant = out_constant + offsets
         out_error = out_error + torch.finfo(offsets.dtype).eps * (out_constant.abs() + offsets.abs())
     clause = torch.arange(len(rows), device=rows.device) if clause is None else clause
     lower, upper = bounds.box.lower.flatten(), bounds.box.upper.flatten()
-    return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error, clause)
+    return Core(lower, upper, layers, Block.of(out_input), out_layers, out_constant, out_error, clause)
 
 
 def _layer(bounds: NetworkBounds, site: str, sites: list[str], lines: dict[str, _Lines]) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,9 +14,15 @@ from abcrown_graft.core.core import Core
 from abcrown_graft.search.branching import BRANCHING, BranchingSettings
 from abcrown_graft.search.certificate import certified_bound
 from abcrown_graft.search.dual import Duals, root_duals
+from abcrown_graft.search.frontier import Frontier, carried_over
 from abcrown_graft.search.leaf import decide_leaf
 from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
+from abcrown_graft.search.tighten import tighten
 from abcrown_graft.verdict import Verdict
+
+TIGHTEN_AFTER = 500  # subproblems: an instance that needs more is worth optimising the neurons' own bounds
+TIGHTEN_SHARE = 10  # which takes this fraction of α-CROWN's steps, on many more bounds
+CHECKED_POINTS = 8  # of a batch that is open, the worst points are tried as counterexamples
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,13 @@ def search(core: Core, settings: SearchSettings, check_points: CheckPoints | Non
 
 class _Search:
     def __init__(self, core: Core, settings: SearchSettings, check_points: CheckPoints | None) -> None:
-        self.exact, self.settings, self.check_points = core, settings, check_points
-        self.fast = core.to(dtype=torch.float64 if settings.double else torch.float32)
+        self.settings, self.check_points = settings, check_points
+        self.dtype = torch.float64 if settings.double else torch.float32
+        self.exact, self.fast = core, core.to(dtype=self.dtype)
         self.deadline = time.perf_counter() + settings.timeout
-        self.open: list[Optimized] = []
+        self.open = Frontier()
         self.visited = 0
+        self.tight = settings.alpha.iterations == 0
         self.stuck = False
         self.counterexample: Tensor | None = None
 
@@ -89,25 +98,44 @@ class _Search:
         while self.open and self.counterexample is None:
             if self._late():
                 return self._result(Verdict.TIMEOUT)
-            if self.visited >= self.settings.max_domains:
+            if not self.tight and self.visited >= min(TIGHTEN_AFTER, self.settings.max_domains):
+                self._tighten()
+            elif self.visited >= self.settings.max_domains:
                 return self._result(Verdict.UNKNOWN)
-            taken = self._take()
-            parents = self._without_leaves(taken)
-            if self.stuck:
-                self.open.append(taken)
+            elif not self._split(self.open.take(max(1, self.settings.batch_size // 2))):
                 return self._result(Verdict.UNKNOWN)
-            if len(parents.lower) and self.counterexample is None:
-                children = optimize(self.fast, self._children(parents), self.settings.beta, stop=self._late)
-                self.visited += len(children.lower)
-                self._keep_open(_at_least(children, parents.lower.repeat(2)))
         return self._result(Verdict.VERIFIED if self.counterexample is None else Verdict.FALSIFIED)
+
+    def _split(self, taken: Optimized) -> bool:
+        """Bounds the halves of subproblems; False if one that cannot be split cannot be decided either."""
+        parents = self._without_leaves(taken)
+        if self.stuck:
+            self.open.push(taken)
+            return False
+        if len(parents.lower) and self.counterexample is None:
+            children = optimize(self.fast, self._children(parents), self.settings.beta, stop=self._late)
+            self.visited += len(children.lower)
+            self._keep_open(_at_least(children, parents.lower.repeat(2)))
+        return True
+
+    def _tighten(self) -> None:
+        """Tightens the core's bounds, once, and bounds what is open again on the smaller core."""
+        self.tight = True
+        effort = replace(self.settings.alpha, iterations=math.ceil(self.settings.alpha.iterations / TIGHTEN_SHARE))
+        new = tighten(self.exact, effort, self.settings.batch_size, self.dtype, self._late)
+        old, self.exact, self.fast = self.exact, new, new.to(dtype=self.dtype)
+        frontier, self.open = self.open, Frontier()
+        settings = self.settings.beta if self.visited else self.settings.alpha
+        while frontier and self.counterexample is None:
+            before = frontier.take(self.settings.batch_size)
+            duals = carried_over(before.duals, old, new)
+            self._keep_open(_at_least(optimize(self.fast, duals, settings, stop=self._late), before.lower))
 
     def _late(self) -> bool:
         return time.perf_counter() > self.deadline
 
     def _result(self, verdict: Verdict) -> SearchResult:
-        lower = min((float(part.lower.min()) for part in self.open), default=0.0)
-        return SearchResult(verdict, self.visited, min(0.0, lower), self.counterexample)
+        return SearchResult(verdict, self.visited, min(0.0, self.open.lowest), self.counterexample)
 
     def _root(self) -> Duals:
         """One subproblem per clause, with equal weights and CROWN's adaptive slopes."""
@@ -142,10 +170,10 @@ class _Search:
         rest = (~proved).nonzero().flatten()
         if not len(rest):
             return
-        rest = rest[found.lower[rest].argsort(descending=True)]
-        self.open.append(_slim(found[rest]))
+        self.open.push(found[rest])
         if self.check_points is not None:
-            self.counterexample = self.check_points(found.inputs[:, rest[-8:]].T)
+            worst = found.lower[rest].topk(min(CHECKED_POINTS, len(rest)), largest=False).indices
+            self.counterexample = self.check_points(found.inputs[:, rest[worst]].T)
 
     def _without_leaves(self, parents: Optimized) -> Optimized:
         """Decides the subproblems in which no neuron is free, by linear programs; returns the others.
@@ -156,7 +184,7 @@ class _Search:
         leaves = is_leaf.nonzero().flatten()
         for number, column in enumerate(leaves.tolist()):
             if self._late():
-                self.open.append(parents[leaves[number:]])
+                self.open.push(parents[leaves[number:]])
                 break
             proved, point = decide_leaf(self.exact, parents.duals[column : column + 1])
             if proved:
@@ -166,25 +194,7 @@ class _Search:
             break
         return parents[(~is_leaf).nonzero().flatten()]
 
-    def _take(self) -> Optimized:
-        """The next batch: the deepest subproblems, among them those of the smallest bound."""
-        parts, room = [], max(1, self.settings.batch_size // 2)
-        while self.open and room > 0:
-            part = self.open.pop()
-            if len(part.lower) > room:
-                keep = len(part.lower) - room
-                self.open.append(part[:keep])
-                part = part[keep:]
-            parts.append(part)
-            room -= len(part.lower)
-        return Optimized.cat(parts)
-
 
 def _at_least(found: Optimized, lower: Tensor) -> Optimized:
     """What bounds a parent bounds its children too."""
     return replace(found, bound=replace(found.bound, lower=torch.maximum(found.lower, lower)))
-
-
-def _slim(found: Optimized) -> Optimized:
-    """Without the tensors over inputs, which only counterexamples need: thousands of subproblems wait."""
-    return replace(found, inputs=found.inputs[:0], bound=replace(found.bound, at_input=found.bound.at_input[:0]))

@@ -76,11 +76,9 @@ def _is_mix(core: Core, mix: Tensor) -> Tensor:
 def _combined(core: Core, w: Tensor, p: Tensor) -> tuple[_Sum, _Sum, list[_Sum]]:
     """`w c_o + P c` `(batch,)`, `w L_o + P L` `(d, batch)` and A of every layer `(n, batch)`."""
 
-    def mixed(literals: Tensor) -> _Sum:
-        return _Sum(literals.t() @ w, literals.abs().t() @ w)
-
-    constant, at_input = mixed(core.out_constant), mixed(core.out_input)
-    a = [mixed(weights) for weights in core.out_layers]
+    constant = _Sum(core.out_constant @ w, core.out_constant.abs() @ w)
+    at_input = _pulled_back(core.out_input, w)
+    a = [_pulled_back(weights, w) for weights in core.out_layers]
     for layer, rows in zip(core.layers, slices(core), strict=True):
         own = p[rows]
         constant += _Sum(layer.constant @ own, layer.constant.abs() @ own.abs())

@@ -100,8 +100,8 @@ def slices(core: Core) -> list[slice]:
 def dual_bound(core: Core, duals: Duals) -> Bound:
     """Lower bounds of the subproblems' mixes; valid for any weights >= 0, α in [0, 1] and β >= 0."""
     rows = slices(core)
-    pending = [weights.T @ duals.mix for weights in core.out_layers]
-    at_input = core.out_input.T @ duals.mix
+    pending = [weights.transpose_times(duals.mix) for weights in core.out_layers]
+    at_input = core.out_input.transpose_times(duals.mix)
     lower = core.out_constant @ duals.mix
     found: list[tuple[Tensor, ...]] = []
     for k in range(len(core.layers) - 1, -1, -1):

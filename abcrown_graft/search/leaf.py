@@ -73,7 +73,7 @@ def _substituted(core: Core, sign: Tensor) -> tuple[Tensor, Tensor]:
             w, c = w + active @ weights[j], c + active @ constants[j]
         weights.append(w)
         constants.append(c)
-    return torch.cat([core.out_input[:0], *weights]), torch.cat([core.out_constant[:0], *constants])
+    return torch.cat([core.lower.expand(0, -1), *weights]), torch.cat([core.out_constant[:0], *constants])
 
 
 def _literals(
@@ -81,5 +81,6 @@ def _literals(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The literals of the leaf's clause as affine functions of x: `(k, d)`, `(k,)`, and their numbers `(k,)`."""
     own = (core.clause == core.clause[leaf.mix[:, 0].argmax()]).nonzero().flatten()
-    active = torch.cat([core.out_input[own, :0], *(row[own] for row in core.out_layers)], dim=1) * (sign > 0)
-    return core.out_input[own] + active @ weights, core.out_constant[own] + active @ constants, own
+    of_input, of_layers = core.out_input.dense()[own], [block.dense()[own] for block in core.out_layers]
+    active = torch.cat([of_input[:, :0], *of_layers], dim=1) * (sign > 0)
+    return of_input + active @ weights, core.out_constant[own] + active @ constants, own

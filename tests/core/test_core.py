@@ -21,7 +21,7 @@ def chain() -> Core:
     second = Layer(
         "b", one, row(-6.5)[0], row(2.5)[0], Block.of(row(1.0)), {0: Block.of(row(-3.0))}, row(0.5)[0], row(0.0)[0]
     )
-    out = (row(1.0), (row(1.0), row(-2.0)), row(4.0)[0], row(0.0)[0], torch.tensor([0]))
+    out = (Block.of(row(1.0)), (Block.of(row(1.0)), Block.of(row(-2.0))), row(4.0)[0], row(0.0)[0], torch.tensor([0]))
     return Core(row(0.0)[0], row(2.0)[0], (first, second), *out)
 
 

@@ -108,7 +108,7 @@ def test_a_network_of_stable_neurons_has_no_layers(kind):
 def test_no_margins():
     found = instance("residual", 2)
     core = reduce_to_core(found.bounds, found.rows[:0])
-    assert core.out_input.shape == (0, 4) and core.sizes == found.core.sizes
+    assert core.out_input.dense().shape == (0, 4) and core.sizes == found.core.sizes
 
 
 def test_layers_that_do_not_meet_share_no_block():

@@ -9,6 +9,7 @@ import torch
 from sample_cores import KINDS, flat_points, instance, random_duals, sampled_minimum
 
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
+from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.search.dual import Duals, dual_bound, mix_of, primal_values, slices
@@ -97,10 +98,10 @@ def test_a_bound_computed_by_hand():
     one = torch.ones(1, dtype=torch.float64)
     layer = replace(
         core.layers[0], neurons=one.long(), lower=-one, upper=3 * one, constant=0 * one, error=0 * one,
-        from_input=type(core.layers[0].from_input).of(one.view(1, 1)), from_layers={},
+        from_input=Block.of(one.view(1, 1)), from_layers={},
     )  # fmt: skip
     spec = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    core = Core(-one, 3 * one, (layer,), 0 * spec, (spec,), 0 * spec[:, 0], 0 * spec[:, 0], torch.arange(2))
+    core = Core(-one, 3 * one, (layer,), Block.of(0 * spec), (Block.of(spec),), 0 * spec[:, 0], 0 * spec[:, 0], torch.arange(2))
 
     def lower(spec: int, split: float, alpha: float, beta: float) -> float:
         variables = (torch.full((1, 1), value, dtype=torch.float64) for value in (split, alpha, beta))
@@ -121,7 +122,8 @@ def test_no_layers():
     core = replace(found.core, layers=(), out_layers=())
     empty = torch.zeros(0, 2, dtype=torch.float64)
     bound = dual_bound(core, Duals(mix_of(core, torch.tensor([1, 0])), empty, empty, empty))
-    expected = core.out_constant + core.out_input.clamp(min=0) @ core.lower + core.out_input.clamp(max=0) @ core.upper
+    rows = core.out_input.dense()
+    expected = core.out_constant + rows.clamp(min=0) @ core.lower + rows.clamp(max=0) @ core.upper
     torch.testing.assert_close(bound.lower, expected.flip(0))
     x, values, _ = primal_values(core, bound)
     assert values.shape == (0, 2) and x.shape == (9, 2)

@@ -67,7 +67,7 @@ def contradiction() -> Core:
     one = torch.ones(1, dtype=torch.float64)
     first = Layer("a", one.long(), -2 * one, 2 * one, Block.of(one.view(1, 1)), {}, 0 * one, 0 * one)
     second = Layer("b", one.long(), -3 * one, 1 * one, Block.of(one.view(1, 1)), {}, -one, 0 * one)
-    none = 0 * one.view(1, 1)
+    none = Block.of(0 * one.view(1, 1))
     return Core(-2 * one, 2 * one, (first, second), none, (none, none), -5 * one, 0 * one, torch.tensor([0]))
 
 
