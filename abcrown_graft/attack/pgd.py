@@ -1,8 +1,8 @@
-"""Projected gradient descent against linear margins, with restarts that share out the targets.
+"""Projected gradient descent against the clauses of a property, with restarts that share them out.
 
 Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks". The first
-start goes for the smallest margin; the others take the targets in turn, the likeliest first. Every
-target is tried: if `restarts` is too small for that, there is one more start than there are targets.
+start goes for the smallest clause; the others take the clauses in turn, the likeliest first. Every
+clause is tried: if `restarts` is too small for that, there is one more start than there are clauses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
+from abcrown_graft.specification.specification import Specification
 
 COMPACT_EVERY = 10
 STARTS_PER_ROUND = 8
@@ -28,7 +29,7 @@ class PGDSettings:
 
     Attributes:
         steps: gradient steps per start.
-        restarts: random starts per image; raised to the number of targets plus one.
+        restarts: random starts per image; raised to the number of clauses plus one.
         alpha: length of a step; None ("auto") is a quarter of the box's half-width.
         lr_decay: factor on the step size after each step.
         batch_size: largest number of points in one forward pass.
@@ -45,59 +46,56 @@ class PGDSettings:
 
 @dataclass(frozen=True, eq=False)
 class AttackResult:
-    """The point of smallest margin found per image `(batch, *shape)`, and that margin `(batch,)`."""
+    """The point of smallest margin (smallest clause) per image `(batch, *shape)`, and that margin `(batch,)`."""
 
     points: Tensor
     margins: Tensor
 
-    @property
-    def success(self) -> Tensor:
-        """Boolean `(batch,)`: some margin is not positive."""
-        return self.margins <= 0
 
-
-def pgd_attack(network: Network, box: Box, rows: Tensor, settings: PGDSettings, seeds: Sequence[int]) -> AttackResult:
-    """Tries to make a margin non-positive for each image.
+def pgd_attack(
+    network: Network, specification: Specification, settings: PGDSettings, seeds: Sequence[int]
+) -> AttackResult:
+    """Tries to make a clause non-positive for each image.
 
     Args:
-        network: in the precision and on the device of the box.
-        box: of inputs, `(batch, *shape)`.
-        rows: margins as linear functions of the output, `(batch, spec, outputs)`.
+        network: in the precision and on the device of the specification.
+        specification: of the images.
         settings: effort.
         seeds: one number per image; its random starts depend on nothing else, so a result does
             not depend on which images share the batch.
     """
-    best = _Best(network, box, rows)
+    box, clauses = specification.box, specification.rows.shape[1]
+    best = _Best(network, specification)
     first = best.points.clone()
     best.update(torch.arange(len(box), device=first.device), first)
-    _round(network, box, rows, settings, best, _starts(box, seeds, 1), target_rank=None)
-    starts = max(settings.restarts - 1, rows.shape[1])
+    _round(network, specification, settings, best, _starts(box, seeds, 1), target_rank=None)
+    starts = max(settings.restarts - 1, clauses)
     ranking = best.ranking
     for begin in range(0, starts, STARTS_PER_ROUND):
         chunk = range(begin, min(begin + STARTS_PER_ROUND, starts))
         noise = _starts(box, [seed + (begin + 1) * SEED_STRIDE for seed in seeds], len(chunk))
-        ranks = torch.tensor([k % rows.shape[1] for k in chunk], device=rows.device)
-        _round(network, box, rows, settings, best, noise, target_rank=ranking[:, ranks])
+        ranks = torch.tensor([k % clauses for k in chunk], device=first.device)
+        _round(network, specification, settings, best, noise, target_rank=ranking[:, ranks])
     return AttackResult(best.points, best.margins)
 
 
 class _Best:
     """The worst point seen per image."""
 
-    def __init__(self, network: Network, box: Box, rows: Tensor) -> None:
-        self.network, self.rows = network, rows
+    def __init__(self, network: Network, specification: Specification) -> None:
+        self.network, self.specification, box = network, specification, specification.box
         self.points = (box.lower + box.upper) / 2
         self.margins = box.lower.new_full((len(box),), float("inf"))
         with torch.no_grad():
-            clean = torch.bmm(rows, evaluate(network, self.points).unsqueeze(2)).squeeze(2)
+            clean = specification.values(evaluate(network, self.points).unsqueeze(1)).squeeze(1)
         self.ranking = clean.argsort(dim=1)
 
     def update(self, images: Tensor, points: Tensor, margins: Tensor | None = None) -> None:
         """Takes in points `(k, *shape)` of the given images `(k,)`, each at most once."""
         if margins is None:
             with torch.no_grad():
-                outputs = evaluate(self.network, points)
-            margins = torch.bmm(self.rows[images], outputs.unsqueeze(2)).squeeze(2).amin(1)
+                outputs = evaluate(self.network, points).unsqueeze(1)
+            margins = self.specification[images].values(outputs).squeeze(1).amin(1)
         better = margins < self.margins[images]
         self.margins[images[better]] = margins[better]
         self.points[images[better]] = points[better]
@@ -115,56 +113,56 @@ def _starts(box: Box, seeds: Sequence[int], count: int) -> Tensor:
 
 def _round(
     network: Network,
-    box: Box,
-    rows: Tensor,
+    specification: Specification,
     settings: PGDSettings,
     best: _Best,
     starts: Tensor,
     target_rank: Tensor | None,
 ) -> None:
     """One start per entry of `starts` for all images that are not fooled, in chunks of bounded size."""
-    open_images = torch.nonzero(best.margins > 0).flatten() if settings.early_stop else torch.arange(len(box))
-    open_images = open_images.to(starts.device)
+    every = torch.ones_like(best.margins, dtype=torch.bool)
+    open_images = (best.margins > 0 if settings.early_stop else every).nonzero().flatten()
     per_chunk = max(1, settings.batch_size // starts.shape[1])
     for images in open_images.split(per_chunk):
         targets = None if target_rank is None else target_rank[images]
-        _descend(network, box, rows, settings, best, images, starts[images], targets)
+        _descend(network, specification[images], settings, best, images, starts[images], targets)
 
 
 def _descend(
     network: Network,
-    box: Box,
-    rows: Tensor,
+    specification: Specification,
     settings: PGDSettings,
     best: _Best,
     images: Tensor,
     points: Tensor,
     targets: Tensor | None,
 ) -> None:
-    """Signed-gradient descent from `points` `(k, starts, *shape)` of `images` `(k,)`.
+    """Signed-gradient descent from `points` `(k, starts, *shape)` of `images` `(k,)` and their specification.
 
-    `targets` `(k, starts)` names the margin to lower; without it, the smallest one.
+    `targets` `(k, starts)` names the clause to lower; without it, the smallest one.
     """
+    box = specification.box
     size = (box.upper - box.lower) / 8 if settings.alpha is None else torch.full_like(box.lower, settings.alpha)
     for step in range(settings.steps + 1):
         x = points.flatten(0, 1).requires_grad_(step < settings.steps)
         with torch.set_grad_enabled(step < settings.steps):
             outputs = evaluate(network, x).unflatten(0, points.shape[:2])
-            margins = torch.einsum("kso,kno->kns", rows[images], outputs)
-            lowest = margins.amin(2)
-            chosen = lowest if targets is None else margins.gather(2, targets.unsqueeze(2)).squeeze(2)
+            clauses = specification.values(outputs)
+            lowest = clauses.amin(2)
+            chosen = lowest if targets is None else clauses.gather(2, targets.unsqueeze(2)).squeeze(2)
             gradient = torch.autograd.grad(chosen.sum(), x)[0] if step < settings.steps else None
         worst = lowest.detach().argmin(1)
         at = torch.arange(len(images), device=images.device)
         best.update(images, points.detach()[at, worst], lowest.detach()[at, worst])
         if gradient is None:
             return
-        decayed = size[images].unsqueeze(1) * settings.lr_decay**step
+        decayed = size.unsqueeze(1) * settings.lr_decay**step
         moved = points.detach() - decayed * gradient.sign().view_as(points)
-        points = torch.minimum(torch.maximum(moved, box.lower[images].unsqueeze(1)), box.upper[images].unsqueeze(1))
+        points = torch.minimum(torch.maximum(moved, box.lower.unsqueeze(1)), box.upper.unsqueeze(1))
         if settings.early_stop and (step + 1) % COMPACT_EVERY == 0:
             going = best.margins[images] > 0
-            images, points = images[going], points[going]
+            images, points, size = images[going], points[going], size[going]
+            specification, box = specification[going], box[going]
             targets = targets[going] if targets is not None else None
             if not len(images):
                 return

@@ -11,13 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.search.bab import SearchResult, SearchSettings, search
 from abcrown_graft.verify.memory import is_out_of_memory
-from abcrown_graft.verify.points import fools_alone, inside_box, smallest_margin
+from abcrown_graft.specification.specification import Specification
+from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch
-from abcrown_graft.verify.specification import robustness_rows
+from abcrown_graft.verify.stages import rigorous_bounds
 from abcrown_graft.verify.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -82,23 +82,26 @@ def _decide(batch: Batch, k: int, settings: SearchSettings | None) -> None:
 def _search(batch: Batch, k: int, settings: SearchSettings) -> SearchResult:
     """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for."""
     deadline = time.perf_counter() + settings.timeout
-    exact = batch.subject.exact
-    rows = robustness_rows(batch.labels[k : k + 1], exact.output.shape[0], torch.float64)
-    with torch.backends.cudnn.flags(enabled=False):
-        bounds = bound_network(exact, batch.exact_box([k]), batch.settings.method, rigorous=True)
-        margins = margin_lower_bounds(bounds, rows, batch.settings.method)[0]
-        core = reduce_to_core(bounds, rows[0][~((margins > 0) & margins.isfinite())])
+    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method)
+    core = reduce_to_core(bounds, *_literals(batch.specification[k : k + 1], ~((clauses > 0) & clauses.isfinite())))
     settings = replace(settings, timeout=deadline - time.perf_counter())
     return search(core, settings, lambda points: _counterexample(batch, k, points))
+
+
+def _literals(specification: Specification, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows `(literals, outputs)`, offsets and clause numbers of the wanted clauses `(1, clauses)` of one instance."""
+    rows, offsets = specification.rows[wanted], specification.offsets[wanted]
+    clause = torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
+    return rows.flatten(0, 1), offsets.flatten(), clause
 
 
 def _counterexample(batch: Batch, k: int, points: Tensor) -> Tensor | None:
     """The first of the points `(n, d)` that fools the original model once it is inside the box; it is noted."""
     shaped = points.reshape(-1, *batch.images.shape[1:])
     inside = inside_box(batch, [k] * len(shaped), shaped)
+    specification = batch.specification[torch.tensor([k] * len(inside))]
     with torch.no_grad():
-        outputs = batch.subject.module(inside)
-    margins = smallest_margin(outputs, batch.labels[k].expand(len(inside)))
+        margins = specification.margins(batch.subject.module(inside))
     batch.margin[k] = min(batch.margin.get(k, float("inf")), float(margins.min()))
     for row in (margins <= 0).nonzero().flatten().tolist():
         if fools_alone(batch, k, inside[row]):

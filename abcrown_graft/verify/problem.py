@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from abcrown_graft.attack.pgd import PGDSettings
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.bab import SearchSettings
-from abcrown_graft.verify.specification import linf_box, robustness_rows
+from abcrown_graft.specification.robustness import Robustness
+from abcrown_graft.specification.specification import Specification, Specify
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 
@@ -24,7 +25,8 @@ class VerifySettings:
     """What to prove and how hard to try.
 
     Attributes:
-        epsilon: radius of the ℓ∞ ball in pixels of [0, 1].
+        epsilon: radius of the ℓ∞ ball in pixels of [0, 1]; None where the images come with bounds.
+        robustness_type: see `Robustness`.
         method: bounds of the incomplete stage: "crown" (interval first, then CROWN) or "interval".
         incomplete: whether there is an incomplete stage.
         attack: effort of PGD, None to skip it.
@@ -35,7 +37,8 @@ class VerifySettings:
         search: branch and bound for what the incomplete stage leaves open; None to leave it `unknown`.
     """
 
-    epsilon: float
+    epsilon: float | None
+    robustness_type: str = "verified-acc"
     method: str = "crown"
     incomplete: bool = True
     attack: PGDSettings | None = PGDSettings()
@@ -82,6 +85,7 @@ class Batch:
 
     Attributes:
         images, labels, indices: `(batch, *shape)`, `(batch,)` and the data set's numbers.
+        specify: makes the specification; None to make what the settings say.
         predicted: class of each clean image `(batch,)`; -1 before it is known.
         decisions: by position; an instance without one is open.
         seconds: each instance's share of the time spent.
@@ -94,6 +98,7 @@ class Batch:
     images: Tensor
     labels: Tensor
     indices: Sequence[int]
+    specify: Specify | None = None
     decisions: dict[int, Decision] = field(default_factory=dict)
     counterexamples: dict[int, Tensor] = field(default_factory=dict)
     lower_bound: dict[int, float] = field(default_factory=dict)
@@ -103,10 +108,23 @@ class Batch:
     def __post_init__(self) -> None:
         self.seconds = [0.0] * len(self.images)
         self.predicted = torch.full_like(self.labels, -1)
-        dtype = torch.float64 if self.settings.double else torch.float32
-        outputs = self.subject.network.output.shape[0]
-        self.box = linf_box(self.images.to(dtype), self.settings.epsilon)
-        self.rows = robustness_rows(self.labels, outputs, dtype)
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """Of the original model on the clean images, `(batch, outputs)`."""
+        with torch.no_grad():
+            return self.subject.module(self.images)
+
+    @cached_property
+    def specification(self) -> Specification:
+        """What is to be proved of each instance, in float64."""
+        specify = self.specify or Robustness(self.settings.epsilon, self.settings.robustness_type)
+        return specify(self.images, self.labels, self.indices, self.outputs)
+
+    @cached_property
+    def approximate(self) -> Specification:
+        """The specification in the precision of the search."""
+        return self.specification.to(torch.float64 if self.settings.double else torch.float32)
 
     def open(self) -> list[int]:
         """Positions without a verdict."""
@@ -123,13 +141,9 @@ class Batch:
         if self._bounds is not None and self._bounds[1] == method and set(positions) <= set(self._bounds[0]):
             known = self._bounds[0]
             return self._bounds[2].select(torch.tensor([known.index(k) for k in positions]))
-        found = bound_network(self.subject.network, self.box[torch.tensor(positions)], method)
+        found = bound_network(self.subject.network, self.approximate.box[torch.tensor(positions)], method)
         self._bounds = (list(positions), method, found)
         return found
-
-    def exact_box(self, positions: list[int]) -> Box:
-        """The instances' boxes in float64."""
-        return linf_box(self.images[torch.tensor(positions)].double(), self.settings.epsilon)
 
     @contextmanager
     def shared_time(self) -> Iterator[list[int]]:

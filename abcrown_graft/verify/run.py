@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from abcrown_graft.specification.specification import Specify
 from abcrown_graft.verify.complete import decide_open, failure
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
@@ -28,6 +29,7 @@ def verify_images(
     settings: VerifySettings,
     recorder: Recorder | None = None,
     on_counterexample: OnCounterexample | None = None,
+    specify: Specify | None = None,
 ) -> Iterator[InstanceResult]:
     """Verdicts in the order of the images: a batch goes through the cascade, then each open image is searched.
 
@@ -38,6 +40,7 @@ def verify_images(
         settings: what to prove and how hard to try.
         recorder: sees each batch, see `stages.Recorder`.
         on_counterexample: called with index and counterexample before its verdict is yielded.
+        specify: what is to be proved of each image; by default what `settings` say.
 
     A batch that does not fit into memory is halved until it does; a single image that does not is
     `out-of-memory`. A batch that fails otherwise is run again image by image, and the image that
@@ -47,7 +50,7 @@ def verify_images(
     for begin in range(0, len(images), settings.batch_size):
         at = slice(begin, begin + settings.batch_size)
         chosen = list(indices[at])
-        part = _Part(images[at].to(device), labels[at].to(device), chosen, [0.0] * len(chosen))
+        part = _Part(images[at].to(device), labels[at].to(device), chosen, specify, [0.0] * len(chosen))
         yield from _run(subject, part, settings, recorder, on_counterexample)
 
 
@@ -58,13 +61,14 @@ class _Part:
     images: Tensor
     labels: Tensor
     indices: Sequence[int]
+    specify: Specify | None
     spent: Sequence[float]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, at: slice) -> _Part:
-        return _Part(self.images[at], self.labels[at], self.indices[at], self.spent[at])
+        return _Part(self.images[at], self.labels[at], self.indices[at], self.specify, self.spent[at])
 
 
 def _run(
@@ -74,7 +78,7 @@ def _run(
     recorder: Recorder | None,
     on_counterexample: OnCounterexample | None,
 ) -> Iterator[InstanceResult]:
-    batch = Batch(subject, settings, part.images, part.labels, part.indices)
+    batch = Batch(subject, settings, part.images, part.labels, part.indices, part.specify)
     batch.seconds = list(part.spent)
     try:
         for stage in cascade(settings, recorder):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.attack.pgd import pgd_attack
-from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
-from abcrown_graft.verify.points import fools_alone, inside_box, smallest_margin
+from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.specification.specification import literal_lower_bounds
+from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, VerifySettings
-from abcrown_graft.verify.specification import robustness_rows
 from abcrown_graft.verify.verdict import Verdict
 
 Stage = Callable[[Batch], None]
@@ -29,13 +29,12 @@ class Recorder(Protocol):
 
 
 def clean_prediction(batch: Batch) -> None:
-    """A misclassified image is its own counterexample (α,β-CROWN counts it as `unsafe-pgd` too)."""
-    with batch.shared_time() as positions, torch.no_grad():
-        outputs = batch.subject.module(batch.images)
-        batch.predicted = outputs.argmax(1)
-        margins = smallest_margin(outputs, batch.labels)
+    """A clean image that violates its property is a counterexample (α,β-CROWN says `unsafe-pgd` too)."""
+    with batch.shared_time() as positions:
+        batch.predicted = batch.outputs.argmax(1)
+        margins = batch.specification.margins(batch.outputs)
         for k in positions:
-            if not torch.isfinite(outputs[k]).all():
+            if not torch.isfinite(batch.outputs[k]).all():
                 batch.decide(k, Verdict.ERROR, "error", "the model's output on the clean image is NaN or infinite")
                 continue
             batch.margin[k] = float(margins[k])
@@ -52,10 +51,10 @@ def attack(batch: Batch) -> None:
             return
         at = torch.tensor(positions)
         seeds = [batch.settings.seed + 7919 * int(batch.indices[k]) for k in positions]
-        found = pgd_attack(batch.subject.network, batch.box[at], batch.rows[at], batch.settings.attack, seeds)
+        found = pgd_attack(batch.subject.network, batch.approximate[at], batch.settings.attack, seeds)
         points = inside_box(batch, positions, found.points)
         with torch.no_grad():
-            margins = smallest_margin(batch.subject.module(points), batch.labels[at])
+            margins = batch.specification[at].margins(batch.subject.module(points))
         for row, k in enumerate(positions):
             batch.margin[k] = min(batch.margin[k], float(margins[row]))
             if margins[row] <= 0 and fools_alone(batch, k, points[row]):
@@ -72,8 +71,8 @@ def incomplete(batch: Batch) -> None:
 
 
 def _prove(batch: Batch, positions: list[int], method: str) -> None:
-    rows = batch.rows[torch.tensor(positions)]
-    found = margin_lower_bounds(batch.bounds(positions, method), rows, method).amin(1).tolist()
+    specification = batch.approximate[torch.tensor(positions)]
+    found = literal_lower_bounds(batch.bounds(positions, method), specification, method).amax(2).amin(1).tolist()
     promising = [k for k, lower in zip(positions, found, strict=True) if lower > 0]
     proved = confirmed_margins(batch, promising, method).tolist() if promising else []
     # A positive bound in search precision is replaced by what float64 makes of it.
@@ -86,13 +85,17 @@ def _prove(batch: Batch, positions: list[int], method: str) -> None:
 
 
 def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor:
-    """Smallest margins `(k,)` in float64 with the rounding error taken off: they hold in real arithmetic."""
-    labels = batch.labels[torch.tensor(positions)]
-    rows = robustness_rows(labels, batch.subject.exact.output.shape[0], torch.float64)
+    """Smallest clauses `(k,)` in float64 with the rounding error taken off: they hold in real arithmetic."""
+    _, clauses = rigorous_bounds(batch, positions, method)
+    return torch.where(torch.isfinite(clauses).all(1), clauses.amin(1), -math.inf)
+
+
+def rigorous_bounds(batch: Batch, positions: list[int], method: str) -> tuple[NetworkBounds, Tensor]:
+    """Bounds in float64 that hold in real arithmetic: of the networks, and of the clauses `(k, clauses)`."""
+    specification = batch.specification[torch.tensor(positions)]
     with torch.backends.cudnn.flags(enabled=False):
-        bounds = bound_network(batch.subject.exact, batch.exact_box(positions), method, rigorous=True)
-        margins = margin_lower_bounds(bounds, rows, method)
-    return torch.where(torch.isfinite(margins).all(1), margins.amin(1), -math.inf)
+        bounds = bound_network(batch.subject.exact, specification.box, method, rigorous=True)
+        return bounds, literal_lower_bounds(bounds, specification, method).amax(2)
 
 
 def cascade(settings: VerifySettings, recorder: Recorder | None = None) -> tuple[Stage, ...]:

@@ -13,11 +13,12 @@ from abcrown_graft.network.trace import from_module
 from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.specification import specification
 from abcrown_graft.verify import complete
 from abcrown_graft.verify.complete import decide_open, failure
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.verify.specification import robustness_rows
+from abcrown_graft.specification.robustness import robustness_rows
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
@@ -142,7 +143,7 @@ class TestTimeAndBounds:
 
     @pytest.mark.parametrize("value", [math.inf, math.nan])
     def test_a_margin_that_is_not_finite_is_open(self, kinked, monkeypatch, value):
-        monkeypatch.setattr(complete, "margin_lower_bounds", lambda *_: torch.full((1, 1), value).double())
+        monkeypatch.setattr(specification, "margin_lower_bounds", lambda *_: torch.full((1, 1), value).double())
         assert status(decided(kinked(-0.001), MIDDLE, [0])) == ("falsified", "unsafe-bab")
 
 
@@ -202,7 +203,7 @@ class TestCounterexamples:
     def test_points_outside_are_moved_into_the_box_first(self, compare):
         batch = Batch(compare, settings(0.1), torch.tensor([[0.55, 0.45]]), torch.tensor([0]), [10])
         found = complete._counterexample(batch, 0, torch.tensor([[-7.0, 9.0], [0.55, 0.45]]).double())
-        box = batch.exact_box([0])
+        box = batch.specification.box[:1]
         assert torch.equal(found, batch.counterexamples[0])
         assert ((found.double() >= box.lower[0]) & (found.double() <= box.upper[0])).all()
         assert found.tolist() == pytest.approx([0.45, 0.55])
@@ -255,7 +256,7 @@ def test_every_verdict_is_the_truth(subject_of, method, double):
         results = list(verify_images(subject, images, labels, range(8), chosen))
         rows = robustness_rows(labels, 3, torch.float64)
         for k, result in enumerate(results):
-            box = Batch(subject, chosen, images, labels, range(8)).exact_box([k])
+            box = Batch(subject, chosen, images, labels, range(8)).specification.box[k : k + 1]
             least = float(exact_minima(subject.exact, box, rows[k]).min())
             assert abs(least) > 1e-5, "no close call"
             assert result.verdict == (Verdict.VERIFIED if least > 0 else Verdict.FALSIFIED), (seed, k, least)

@@ -43,8 +43,8 @@ def test_the_search_has_its_precision_and_the_decision_is_in_float64(subject_of,
     subject = subject_of(nn.Sequential(nn.Linear(2, 3)), double=double)
     batch = batch_of(subject, double=double)
     weight = subject.network.output.operator.weight
-    assert weight.dtype == batch.box.lower.dtype == batch.rows.dtype == dtype
-    assert subject.exact.output.operator.weight.dtype == batch.exact_box([0]).lower.dtype == torch.float64
+    assert weight.dtype == batch.approximate.box.lower.dtype == batch.approximate.rows.dtype == dtype
+    assert subject.exact.output.operator.weight.dtype == batch.specification.box[:1].lower.dtype == torch.float64
     assert subject.module[0].weight.dtype == batch.images.dtype == torch.float32
 
 
@@ -64,11 +64,11 @@ def test_an_instance_is_decided_once(subject):
 @pytest.mark.parametrize("method", ["interval", "crown"])
 def test_bounds_are_those_of_the_network_in_the_order_asked_for(subject, method):
     batch = batch_of(subject)
-    direct = bound_network(subject.network, batch.box, method)
+    direct = bound_network(subject.network, batch.approximate.box, method)
     for positions in ([0, 1, 2, 3], [3, 1], [2], [0, 3]):
         found = batch.bounds(positions, method)
         torch.testing.assert_close(found.output.lower, direct.output.lower[positions])
-        torch.testing.assert_close(found.box.upper, batch.box.upper[positions])
+        torch.testing.assert_close(found.box.upper, batch.approximate.box.upper[positions])
 
 
 def test_bounds_are_computed_once_where_the_last_ones_serve(subject, monkeypatch):

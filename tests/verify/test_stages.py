@@ -9,6 +9,7 @@ from torch import nn
 from abcrown_graft.attack.pgd import AttackResult, PGDSettings
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.network.forward import evaluate
+from abcrown_graft.specification import specification
 from abcrown_graft.verify import stages
 from abcrown_graft.verify.complete import decide_open
 from abcrown_graft.verify.points import inside_box
@@ -77,7 +78,7 @@ class TestKnownTruth:
     def test_a_counterexample_is_in_the_box_and_fools_the_module(self, compare):
         batch = through(compare, torch.tensor([[0.55, 0.45]]), [0])
         point = batch.counterexamples[0]
-        box = batch.exact_box([0])
+        box = batch.specification.box[:1]
         assert bool(((point.double() >= box.lower[0]) & (point.double() <= box.upper[0])).all())
         assert point.dtype == torch.float32
         assert int(compare.module(point.unsqueeze(0)).argmin()) == 0
@@ -124,7 +125,7 @@ def test_verdicts_agree_with_a_dense_grid(subject_of, seed, double):
     images = torch.rand(24, 2, generator=torch.Generator().manual_seed(seed))
     labels = module(images).argmax(1).tolist()
     batch = through(subject, images, labels, settings(0.06, double=double))
-    box = batch.exact_box(list(range(24)))
+    box = batch.specification.box
     axis = torch.linspace(0, 1, 61, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     results = results_of(batch)
@@ -185,8 +186,8 @@ class TestRounding:
         generator = torch.Generator().manual_seed(0)
         images = torch.stack([torch.rand(512, generator=generator), eighths.repeat(2), torch.full((512,), epsilon)])
         batch = batch_of(subject, images, [0, 0, 0], settings(epsilon))
-        box, loose = batch.exact_box([0, 1, 2]), Box(images - 2.0, images + 2.0)
-        for points in (batch.box.lower, batch.box.upper, loose.lower, loose.upper, images):
+        box, loose = batch.specification.box[:3], Box(images - 2.0, images + 2.0)
+        for points in (batch.approximate.box.lower, batch.approximate.box.upper, loose.lower, loose.upper, images):
             for given in (points, points.double()):
                 inside = inside_box(batch, [0, 1, 2], given)
                 assert inside.dtype == torch.float32
@@ -215,13 +216,13 @@ class TestNothingThatIsNotFiniteVerifies:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("place", ["search", "decision", "both"])
     def test_a_bound_that_is_not_finite(self, compare, monkeypatch, value, place):
-        whole = stages.margin_lower_bounds
+        whole = specification.margin_lower_bounds
 
         def broken(bounds, rows, method):
             wrong = place == "both" or (rows.dtype == torch.float64) == (place == "decision")
             return torch.full_like(whole(bounds, rows, method), value) if wrong else whole(bounds, rows, method)
 
-        monkeypatch.setattr(stages, "margin_lower_bounds", broken)
+        monkeypatch.setattr(specification, "margin_lower_bounds", broken)
         (found,) = decided(compare, CORRECT, [0])
         if (value, place) == (math.inf, "search"):
             assert found.verdict == Verdict.VERIFIED, "float64 alone decides"
@@ -233,7 +234,7 @@ class TestNothingThatIsNotFiniteVerifies:
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_one_bound_among_others_that_is_not_finite(self, layers_of, subject_of, monkeypatch, value):
         subject = subject_of(layers_of(([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [0.0, 0.0, 0.0])))
-        whole = stages.margin_lower_bounds
+        whole = specification.margin_lower_bounds
 
         def broken(bounds, rows, method):
             found = whole(bounds, rows, method).clone()
@@ -241,7 +242,7 @@ class TestNothingThatIsNotFiniteVerifies:
             return found
 
         assert decided(subject, CORRECT, [0])[0].verdict == Verdict.VERIFIED
-        monkeypatch.setattr(stages, "margin_lower_bounds", broken)
+        monkeypatch.setattr(specification, "margin_lower_bounds", broken)
         assert decided(subject, CORRECT, [0])[0].verdict == Verdict.UNKNOWN
 
     @pytest.mark.parametrize("value", [0.0, -0.0, -1e-300, math.nan, math.inf])
@@ -255,8 +256,8 @@ class TestAttacksAreChecked:
     def pretend(monkeypatch, point: torch.Tensor) -> None:
         """An attack that claims `point` to be a counterexample."""
 
-        def claims(network, box, rows, settings, seeds):
-            return AttackResult(point.expand_as(box.lower), torch.full((len(box),), -1.0))
+        def claims(network, given, settings, seeds):
+            return AttackResult(point.expand_as(given.box.lower), torch.full((len(given),), -1.0))
 
         monkeypatch.setattr(stages, "pgd_attack", claims)
 
@@ -290,9 +291,9 @@ class TestAttacksAreChecked:
     def test_every_image_has_its_own_seed(self, compare, monkeypatch):
         seen = []
 
-        def watched(network, box, rows, settings, seeds):
+        def watched(network, given, settings, seeds):
             seen.append(list(seeds))
-            return AttackResult(box.lower, torch.ones(len(box)))
+            return AttackResult(given.box.lower, torch.ones(len(given)))
 
         monkeypatch.setattr(stages, "pgd_attack", watched)
         images = CORRECT.repeat(3, 1)

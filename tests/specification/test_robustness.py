@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from abcrown_graft.verify.specification import linf_box, robustness_rows
+from abcrown_graft.specification.robustness import linf_box, robustness_rows
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
