@@ -12,6 +12,7 @@ from abcrown_graft.errors import ConfigError
 
 ENGINES = frozenset({"native", "abcrown"})
 ABCROWN = frozenset({"abcrown"})
+NATIVE = frozenset({"native"})
 
 
 @dataclass(frozen=True)

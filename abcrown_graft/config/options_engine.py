@@ -15,7 +15,7 @@ from abcrown_graft.config.kinds import (
     STEP,
     TEXT,
 )
-from abcrown_graft.config.option import ABCROWN, Option
+from abcrown_graft.config.option import ABCROWN, NATIVE, Option
 
 ENGINE_OPTIONS: tuple[Option, ...] = (
     Option(
@@ -53,10 +53,10 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         TEXT,
         "bab",
         "Method for instances that the incomplete bounds leave open: bab is branch and bound, mip a mixed-integer "
-        "program, skip leaves them unknown.",
+        "program, auto tries that first where few neurons are unstable, skip leaves them unknown.",
         "--complete_verifier",
         choices=("bab", "mip", "bab-refine", "skip", "auto", "Customized"),
-        supported=("skip", "bab"),
+        supported=("skip", "bab", "mip", "auto"),
     ),
     Option(
         "general.enable_incomplete_verification",
@@ -129,19 +129,20 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "specification.type",
         TEXT,
         "lp",
-        "Shape of the perturbation: an Lp ball, or bounds given for each input.",
+        "Shape of the perturbation: an Lp ball, or (box, bound) the bounds data_min and data_max of the data set.",
         "--spec_type",
         choices=("lp", "box", "bound"),
-        supported=("lp",),
+        supported=("lp", "box", "bound"),
     ),
     Option(
         "specification.robustness_type",
         TEXT,
         "verified-acc",
-        "Outputs to beat: verified-acc compares the label with every other class.",
+        "What must hold in the perturbation: the label beats every other class (verified-acc), the likeliest other "
+        "class (runnerup) or the class given in the data set (specify-target); it does so at the image itself "
+        "(clean-acc); or every output is positive (all-positive).",
         "--robustness_type",
         choices=("verified-acc", "runnerup", "clean-acc", "specify-target", "all-positive"),
-        supported=("verified-acc",),
     ),
     Option(
         "specification.norm",
@@ -224,6 +225,24 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
     Option("solver.beta-crown.lr_beta", FLOAT, 0.05, "Learning rate of their multipliers β.", "--lr_beta", low=0),
     Option(
         "solver.beta-crown.lr_decay", FLOAT, 0.98, "Factor on both rates after each step.", "--lr_decay", low=0
+    ),
+    Option(
+        "solver.mip.mip_solver",
+        TEXT,
+        "gurobi",
+        "Solver of mixed-integer programs; HiGHS steps in where Gurobi has no licence for the size.",
+        "--mip_solver",
+        choices=("gurobi", "scip", "highs"),
+        supported=("gurobi", "highs"),
+    ),
+    Option("solver.mip.solver_threads", INTEGER, 1, "Threads of that solver.", "--mip_threads", low=1),
+    Option(
+        "debug.test_core",
+        BOOLEAN,
+        False,
+        "Compare the unstable core of each searched instance with its network at random points.",
+        "--test_core",
+        engines=NATIVE,
     ),
     Option("bab.timeout", FLOAT, 360.0, "Seconds for one instance.", "--timeout", low=0),
     Option(

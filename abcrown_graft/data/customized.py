@@ -1,10 +1,10 @@
 """Images from a user's own function, `data.dataset: Customized("file.py", "function", key=value)`.
 
 The function is called with the arguments that are written, nothing more, and returns an `ImageData`,
-a pair (images, labels), or a dictionary with `X`, `labels` and optionally `num_classes`. Images are
-`(n, channels, height, width)`, uint8 or floating point in [0, 1], not normalised; arrays or tensors.
-Other entries of the dictionary must be None: the specification is the configuration's, and bounds
-returned here would be silently ignored.
+a pair (images, labels), or a dictionary with `X`, `labels` and optionally `num_classes`, `target_label`,
+`data_min` and `data_max` (see `npz`). Images are `(n, channels, height, width)`, uint8 or floating point
+in [0, 1], not normalised; arrays or tensors. Other entries of the dictionary must be None: the rest of the
+specification is the configuration's, and what is returned here would be silently ignored.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from abcrown_graft.data.arrays import image_data_from_arrays
+from abcrown_graft.data.arrays import EXTRAS, image_data_from_arrays
 from abcrown_graft.data.images import ImageData
 from abcrown_graft.data.locate import reason
 from abcrown_graft.errors import AbcrownGraftError, DataError
 
-_ENTRIES = ("X", "labels", "num_classes")
+_ENTRIES = ("X", "labels", "num_classes", *EXTRAS)
 
 
 def call_and_convert(function: Callable[[], object], name: str, split: str) -> ImageData:
@@ -45,15 +45,16 @@ def call_and_convert(function: Callable[[], object], name: str, split: str) -> I
 def _convert(result: object, name: str, split: str) -> ImageData:
     if isinstance(result, ImageData):
         return result
-    num_classes = None
+    num_classes, extras = None, {}
     if isinstance(result, dict):
         images, labels, num_classes = _from_dictionary(result, name)
+        extras = {key: _array(result[key], name) for key in EXTRAS if result.get(key) is not None}
     elif isinstance(result, tuple) and len(result) == 2:
         images, labels = result
     else:
         found = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
         raise DataError(f"{name} returned {found}, expected ImageData, (images, labels) or {{'X': ..., 'labels': ...}}")
-    return image_data_from_arrays(name, split, _array(images, name), _array(labels, name), num_classes)
+    return image_data_from_arrays(name, split, _array(images, name), _array(labels, name), num_classes, extras)
 
 
 def _from_dictionary(result: dict[object, object], name: str) -> tuple[object, object, int | None]:

@@ -24,10 +24,13 @@ class ImageData:
         images: `(n, channels, height, width)`, float32 in [0, 1], not normalised, on the CPU.
         labels: `(n,)`, int64 in 0..num_classes - 1.
         num_classes: number of classes of the whole data set.
+        targets: class to beat in each image `(n,)`, for `specification.robustness_type: specify-target`.
+        lower, upper: bounds of the pixels `(n, channels, height, width)`, for `specification.type: box`.
 
     Raises:
         DataError: no images, a wrong shape or type, a NaN, infinite or out-of-range pixel or label,
-            or as many labels as there are not images.
+            or as many labels as there are not images; a target that is the label; bounds that are not finite,
+            are crossed, or do not come as a pair.
     """
 
     name: str
@@ -35,22 +38,30 @@ class ImageData:
     images: Tensor
     labels: Tensor
     num_classes: int
+    targets: Tensor | None = None
+    lower: Tensor | None = None
+    upper: Tensor | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.name} {self.split}"
         _check_form(self.images, self.labels, where)
         _check_pixels(self.images, where)
         check_labels(self.labels, self.num_classes, where)
+        _check_targets(self, where)
+        _check_bounds(self, where)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of shape, pixels and labels (little-endian)."""
+        """The first 16 hexadecimal digits of the SHA-256 of shape, pixels, labels and what else there is."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(np.ascontiguousarray(self.images.detach().cpu().numpy(), dtype="<f4"))
         digest.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8"))
+        for name, values in (("targets", self.targets), ("lower", self.lower), ("upper", self.upper)):
+            if values is not None:
+                digest.update(name.encode() + np.ascontiguousarray(values.cpu().numpy(), dtype="<f8").tobytes())
         return digest.hexdigest()[:16]
 
     def select(self, indices: Sequence[int] | Tensor) -> ImageData:
@@ -67,7 +78,9 @@ class ImageData:
         outside = chosen[(chosen < 0) | (chosen >= len(self))]
         if len(outside):
             raise DataError(f"{self.name} {self.split}: no image {int(outside[0])}; there are 0..{len(self) - 1}")
-        return replace(self, images=self.images[chosen.long()], labels=self.labels[chosen.long()])
+        names = ("images", "labels", "targets", "lower", "upper")
+        present = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(self, **{name: values[chosen.long()] for name, values in present.items()})
 
 
 def pixels_from_bytes(values: np.ndarray) -> Tensor:
@@ -104,6 +117,33 @@ def _check_form(images: Tensor, labels: Tensor, where: str) -> None:
         raise DataError(f"{where}: {len(images)} images but {len(labels)} labels")
     if images.numel() == 0:
         raise DataError(f"{where}: images of shape {shape} are empty")
+
+
+def _check_targets(data: ImageData, where: str) -> None:
+    if data.targets is None:
+        return
+    if data.targets.shape != data.labels.shape or data.targets.dtype != torch.int64:
+        raise DataError(f"{where}: target_label has shape {tuple(data.targets.shape)}, not ({len(data)},) integers")
+    check_labels(data.targets, data.num_classes, f"{where}: target_label")
+    same = (data.targets == data.labels).nonzero().flatten()
+    if len(same):
+        raise DataError(f"{where}: target_label of image {int(same[0])} is its label {int(data.labels[same[0]])}")
+
+
+def _check_bounds(data: ImageData, where: str) -> None:
+    if data.lower is None and data.upper is None:
+        return
+    if data.lower is None or data.upper is None:
+        raise DataError(f"{where}: of data_min and data_max only one is given; give both")
+    for name, values in (("data_min", data.lower), ("data_max", data.upper)):
+        if values.shape != data.images.shape:
+            expected = tuple(data.images.shape)
+            raise DataError(f"{where}: {name} has shape {tuple(values.shape)}, expected that of the images, {expected}")
+        if not bool(torch.isfinite(values).all()):
+            raise DataError(f"{where}: {name} has a NaN or infinite value")
+    crossed = (data.lower > data.upper).flatten(1).any(1).nonzero().flatten()
+    if len(crossed):
+        raise DataError(f"{where}: data_min is above data_max in image {int(crossed[0])}")
 
 
 def _check_pixels(images: Tensor, where: str) -> None:

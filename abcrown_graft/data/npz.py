@@ -7,6 +7,8 @@ Arrays, the first name found of each list (a pair for the split goes before one 
   point in [0, 1]; `(n, height, width)` for one channel, `(n, height, width, channels)` where the last
   axis is 1 or 3 and axis 1 is not, otherwise `(n, channels, height, width)`;
 - labels: `y_train`/`y_test`, `labels_train`/`labels_test`, `y`, `labels`: integers from 0, `(n,)`;
+- `target_label` `(n,)`: optional, the class to beat in each image (`robustness_type: specify-target`);
+- `data_min`, `data_max`: optional, bounds of the pixels, of the images' shape (`specification.type: box`);
 - `num_classes`: optional, an integer; by default one more than the largest label.
 
 An archive without split names gives the same images whichever split is asked for.
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from abcrown_graft.data.arrays import image_data_from_arrays
+from abcrown_graft.data.arrays import EXTRAS, image_data_from_arrays
 from abcrown_graft.data.images import ImageData
 from abcrown_graft.data.locate import for_split, reason
 from abcrown_graft.data.registry import DATASETS
@@ -46,10 +48,11 @@ def load_npz(split: str, data_dir: Path) -> ImageData:
         raise DataError(
             f"NPZ: no file {data_dir}; set data.data_dir (--data_dir) to the .npz file, or data.dataset to its path"
         )
-    arrays = _read_archive(data_dir, {*names["images"], *names["labels"], "num_classes"})
+    arrays = _read_archive(data_dir, {*names["images"], *names["labels"], "num_classes", *EXTRAS})
     images = channels_first(_first(arrays, names["images"], data_dir))
     labels = _first(arrays, names["labels"], data_dir)
-    return image_data_from_arrays(str(data_dir), split, images, labels, _num_classes(arrays, data_dir))
+    extras = {key: arrays[key] for key in EXTRAS if key in arrays}
+    return image_data_from_arrays(str(data_dir), split, images, labels, _num_classes(arrays, data_dir), extras)
 
 
 def channels_first(images: np.ndarray) -> np.ndarray:

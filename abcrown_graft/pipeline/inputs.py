@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData, load_dataset
 from abcrown_graft.errors import ConfigError, DataError, UnsupportedError
 from abcrown_graft.models.load import LoadedModel, ModelSource, load_model
 from abcrown_graft.pipeline.artifacts import is_artifact
-from abcrown_graft.search.bab import SearchSettings
-from abcrown_graft.search.branching import BranchingSettings
-from abcrown_graft.search.optimize import AdamSettings
-from abcrown_graft.verify.problem import VerifySettings
-
-BOUND_METHODS = {"ibp": "interval", "crown": "crown", "alpha-crown": "crown"}
 
 
 def model_source(config: Config) -> ModelSource:
@@ -151,10 +145,10 @@ def epsilon(config: Config) -> float:
         ConfigError: it is not set.
         UnsupportedError: the configuration speaks of another kind of perturbation.
     """
-    for key in ("specification.norm", "specification.type"):
-        if not config.is_default(key):
+    for key, value in (("specification.norm", math.inf), ("specification.type", "lp")):
+        if config[key] != value:
             where = f"{config.origin(key)}: {key}"
-            raise UnsupportedError(f"{where}: {config[key]} is not implemented; only ℓ∞ balls are (norm: .inf)")
+            raise UnsupportedError(f"{where}: {config[key]} is not implemented here; only ℓ∞ balls are (norm: .inf)")
     return require(config, "specification.epsilon", "give the radius in pixels of [0, 1], e.g. 0.00784313725")
 
 
@@ -176,61 +170,3 @@ def device(config: Config) -> str:
         where = f"{config.origin('general.device')}: general.device"
         raise ConfigError(f"{where}: cuda is not available here (torch {torch.__version__}); use --device cpu")
     return config["general.device"]
-
-
-def attack_settings(config: Config) -> PGDSettings | None:
-    """The section `attack`, None if it is skipped."""
-    if config["attack.pgd_order"] == "skip":
-        return None
-    alpha, default_batch = config["attack.pgd_alpha"], config.is_default("attack.pgd_batch_size")
-    return PGDSettings(
-        steps=config["attack.pgd_steps"],
-        restarts=config["attack.pgd_restarts"],
-        alpha=None if alpha == "auto" else float(alpha),
-        batch_size=PGDSettings.batch_size if default_batch else config["attack.pgd_batch_size"],
-        early_stop=config["attack.pgd_early_stop"],
-    )
-
-
-def verify_settings(config: Config) -> VerifySettings:
-    """What to prove and how hard to try."""
-    override = config["bab.override_timeout"]
-    return VerifySettings(
-        epsilon=epsilon(config),
-        method=BOUND_METHODS[config["solver.bound_prop_method"]],
-        incomplete=config["general.enable_incomplete_verification"],
-        attack=attack_settings(config),
-        timeout=config["bab.timeout"] if override is None else override,
-        batch_size=config["solver.batch_size"],
-        seed=config["general.seed"],
-        double=config["general.double_fp"],
-        search=search_settings(config),
-    )
-
-
-def search_settings(config: Config) -> SearchSettings | None:
-    """The sections `solver` and `bab`; None if nothing follows the first bounds.
-
-    `complete_verifier: skip` keeps α-CROWN (a search that ends at its root), if `bound_prop_method` asks for it.
-    """
-    optimised = config["solver.bound_prop_method"] == "alpha-crown"
-    if config["general.complete_verifier"] == "skip" and not optimised:
-        return None
-    skipped = config["general.complete_verifier"] == "skip"
-    alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
-    branching = {name: config[f"bab.branching.{name}"] for name in ("method", "candidates", "reduceop")}
-    return SearchSettings(
-        batch_size=config["solver.batch_size"],
-        max_domains=0 if skipped else config["bab.max_domains"],
-        alpha=alpha if optimised else replace(alpha, iterations=0),
-        beta=beta,
-        branching=BranchingSettings(**branching, seed=config["general.seed"]),
-        double=config["general.double_fp"],
-    )
-
-
-def _adam_settings(config: Config, section: str) -> AdamSettings:
-    key = f"solver.{section}"
-    beta = {"lr_beta": config[f"{key}.lr_beta"]} if section == "beta-crown" else {}
-    names = {"iterations": "iteration", "lr_alpha": "lr_alpha", "lr_decay": "lr_decay"}
-    return AdamSettings(**{name: config[f"{key}.{option}"] for name, option in names.items()}, **beta)

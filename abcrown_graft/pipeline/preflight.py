@@ -6,7 +6,7 @@ from typing import Any
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.pipeline import inputs
+from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.artifacts import artifact, is_artifact
 from abcrown_graft.pipeline.baseline import baseline_config, is_trained_here
 from abcrown_graft.pipeline.engine import require_native
@@ -26,7 +26,7 @@ def preflight(config: Config) -> dict[str, Any]:
     """
     require_native(config)
     inputs.device(config)
-    inputs.verify_settings(config)
+    effort.verify_settings(config)
     if is_trained_here(config):
         train_settings(config)
     tune_settings(config)

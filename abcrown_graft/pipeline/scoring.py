@@ -22,7 +22,7 @@ from abcrown_graft.graft.significance import significance
 from abcrown_graft.instability import dump as dumps
 from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.models.load import LEGACY_SUFFIXES, LoadedModel
-from abcrown_graft.pipeline import inputs
+from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.artifacts import artifact
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.engine import require_native
@@ -68,10 +68,11 @@ def _count(
     """Runs the cascade without attack over the images that the dump does not have yet."""
     known = set(recorder.dump.indices.tolist())
     todo = [index for index in counted_images(config, len(data)) if index not in known]
-    settings = replace(inputs.verify_settings(config), attack=None, incomplete=recorder.after_bounds, search=None)
+    settings = replace(effort.verify_settings(config), attack=None, incomplete=recorder.after_bounds, search=None)
     subject = Subject.prepare(model.module, model.exact, device, settings.double)
     with reporter.bar("instability", len(todo)) as bar:
-        for result in verify_images(subject, data.images[todo], data.labels[todo], todo, settings, recorder):
+        images, labels, specify = data.images[todo], data.labels[todo], effort.specification(config, data)
+        for result in verify_images(subject, images, labels, todo, settings, recorder, specify=specify):
             if result.verdict in (Verdict.ERROR, Verdict.OUT_OF_MEMORY):
                 raise AbcrownGraftError(f"instability: image {result.index}: {result.reason}")
             bar.advance()

@@ -15,7 +15,8 @@ from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel
-from abcrown_graft.pipeline import inputs
+from abcrown_graft.pipeline import effort, inputs
+from abcrown_graft.specification.robustness import Robustness
 from abcrown_graft.verify.counterexample import save_counterexample
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.results import ResultsFile
@@ -37,6 +38,7 @@ class Verification:
     model: LoadedModel
     data: ImageData
     settings: VerifySettings
+    specify: Robustness
     device: str
     indices: list[int]
     results: ResultsFile
@@ -59,6 +61,7 @@ class Verification:
             self.settings,
             self.recorder,
             self._save_counterexample if self.config["general.save_adv_example"] else None,
+            self.specify,
         )
         with self.results.in_use():
             for result in found:
@@ -85,11 +88,12 @@ def _counterexample_path(config: Config) -> Path:
 def prepare_verification(config: Config) -> Verification:
     """Loads and checks everything a run needs; nothing is written but the head of the results file."""
     device = inputs.device(config)
-    settings = inputs.verify_settings(config)
+    settings = effort.verify_settings(config)
     model = inputs.configured_model(config)
     data = inputs.images(config)
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
+    specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data)
     _counterexample_path(config)
     torch.manual_seed(settings.seed)
@@ -97,7 +101,7 @@ def prepare_verification(config: Config) -> Verification:
     if recorder is not None and recorder.path.resolve() == path.resolve():
         raise ConfigError(f"general.results_file and instability.dump are one file, {path}; name two")
     results = ResultsFile(path, _run_header(config, model, data, settings, indices))
-    return Verification(config, model, data, settings, device, indices, results, recorder)
+    return Verification(config, model, data, settings, specify, device, indices, results, recorder)
 
 
 def instability_recorder(config: Config, model: LoadedModel, data: ImageData) -> InstabilityRecorder | None:
@@ -109,7 +113,7 @@ def instability_recorder(config: Config, model: LoadedModel, data: ImageData) ->
         "dataset": data.name,
         "split": data.split,
         "data": data.fingerprint,
-        "epsilon": inputs.epsilon(config),
+        "epsilon": effort.radius(config),
         "mean": config["data.mean"],
         "std": config["data.std"],
         "double_fp": config["general.double_fp"],
@@ -133,6 +137,5 @@ def _run_header(
         "mean": config["data.mean"],
         "std": config["data.std"],
         "settings": asdict(settings),
-        "complete_verifier": config["general.complete_verifier"],
         "indices": indices,
     }

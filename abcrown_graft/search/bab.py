@@ -58,12 +58,14 @@ class SearchResult:
         lower_bound: 0 if every clause is certified, otherwise the smallest bound among the
             open subproblems, up to the rounding of the search's precision; never positive.
         counterexample: what `check_points` returned.
+        core: over the bounds known in the end.
     """
 
     verdict: Verdict
     visited: int = 0
     lower_bound: float = 0.0
     counterexample: Tensor | None = None
+    core: Core | None = None
 
 
 CheckPoints = Callable[[Tensor], "Tensor | None"]
@@ -135,7 +137,7 @@ class _Search:
         return time.perf_counter() > self.deadline
 
     def _result(self, verdict: Verdict) -> SearchResult:
-        return SearchResult(verdict, self.visited, min(0.0, self.open.lowest), self.counterexample)
+        return SearchResult(verdict, self.visited, min(0.0, self.open.lowest), self.counterexample, self.exact)
 
     def _root(self) -> Duals:
         """One subproblem per clause, with equal weights and CROWN's adaptive slopes."""

@@ -1,4 +1,4 @@
-"""The complete stage: branch and bound on the core of one open instance at a time."""
+"""The complete stage: one open instance at a time is reduced to its core, and that is searched."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from abcrown_graft.core.check import check_core
 from abcrown_graft.core.reduction import reduce_to_core
-from abcrown_graft.search.bab import SearchResult, SearchSettings, search
-from abcrown_graft.verify.memory import is_out_of_memory
+from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.specification.specification import Specification
+from abcrown_graft.verify.completion import COMPLETE
+from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch
 from abcrown_graft.verify.stages import rigorous_bounds
 from abcrown_graft.verify.verdict import Verdict
 
 log = logging.getLogger(__name__)
-
-STATUS = {Verdict.VERIFIED: "safe", Verdict.FALSIFIED: "unsafe-bab"}
 
 
 @contextmanager
@@ -72,20 +72,22 @@ def _decide(batch: Batch, k: int, settings: SearchSettings | None) -> None:
     elif settings is None:
         batch.decide(k, Verdict.UNKNOWN, "unknown")
     else:
-        found = _search(batch, k, replace(settings, timeout=left))
+        found, status = _search(batch, k, replace(settings, timeout=left))
         if found.verdict is not Verdict.FALSIFIED:
             batch.lower_bound[k] = max(batch.lower_bound.get(k, found.lower_bound), found.lower_bound)
-        at_root = found.verdict is Verdict.VERIFIED and not found.visited
-        batch.decide(k, found.verdict, "safe-incomplete" if at_root else STATUS.get(found.verdict, str(found.verdict)))
+        batch.decide(k, found.verdict, status)
 
 
-def _search(batch: Batch, k: int, settings: SearchSettings) -> SearchResult:
+def _search(batch: Batch, k: int, settings: SearchSettings) -> tuple[SearchResult, str]:
     """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for."""
     deadline = time.perf_counter() + settings.timeout
     bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method)
-    core = reduce_to_core(bounds, *_literals(batch.specification[k : k + 1], ~((clauses > 0) & clauses.isfinite())))
-    settings = replace(settings, timeout=deadline - time.perf_counter())
-    return search(core, settings, lambda points: _counterexample(batch, k, points))
+    literals = _literals(batch.specification[k : k + 1], ~((clauses > 0) & clauses.isfinite()))
+    core = reduce_to_core(bounds, *literals)
+    if batch.settings.test_core:
+        check_core(core, bounds.network, bounds.box, *literals[:2])
+    complete = COMPLETE[batch.settings.complete_verifier]
+    return complete(core, settings, batch.settings.mip, deadline, lambda points: _counterexample(batch, k, points))
 
 
 def _literals(specification: Specification, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.search.mip import MipSettings
 from abcrown_graft.specification.robustness import Robustness
 from abcrown_graft.specification.specification import Specification, Specify
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
@@ -34,7 +35,10 @@ class VerifySettings:
         batch_size: images in one batch.
         seed: of the attack's random starts.
         double: search in float64 too; verdicts are always decided in float64.
-        search: branch and bound for what the incomplete stage leaves open; None to leave it `unknown`.
+        search: α-CROWN, and branch and bound, for what the incomplete stage leaves open; None to leave it `unknown`.
+        complete_verifier: what follows α-CROWN, see `complete.COMPLETE`.
+        mip: the solver of mixed-integer programs.
+        test_core: compare each core with its network at random points.
     """
 
     epsilon: float | None
@@ -47,6 +51,9 @@ class VerifySettings:
     seed: int = 100
     double: bool = False
     search: SearchSettings | None = None
+    complete_verifier: str = "bab"
+    mip: MipSettings = MipSettings()
+    test_core: bool = False
 
 
 @dataclass(frozen=True, eq=False)

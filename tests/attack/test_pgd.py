@@ -158,7 +158,7 @@ def test_every_target_is_tried_whatever_the_number_of_restarts(target, restarts)
     untargeted = evaluate(network, torch.zeros(1, 2))[0]
     assert int(untargeted.argsort()[0]) == target, "the least likely class at the start"
     found = attack(network, box, rows, PGDSettings(steps=20, restarts=restarts), [0])
-    assert bool((found.margins <= 0))
+    assert bool(found.margins <= 0)
     assert int(evaluate(network, found.points).argmax()) == target
 
 

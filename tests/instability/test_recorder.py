@@ -13,9 +13,9 @@ from abcrown_graft.graft.surgery import graft
 from abcrown_graft.instability.dump import load
 from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel, prepare
+from abcrown_graft.specification.robustness import linf_box
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.specification.robustness import linf_box
 from abcrown_graft.verify.verdict import InstanceResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -114,31 +114,6 @@ def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     assert inputs.device(configured()) == "cuda"
 
 
-def test_the_attack_of_the_section_attack() -> None:
-    found = inputs.attack_settings(configured(attack__pgd_steps=7, attack__pgd_restarts=3, attack__pgd_alpha="0.01"))
-    assert (found.steps, found.restarts, found.alpha) == (7, 3, 0.01)
-    assert inputs.attack_settings(configured()).alpha is None
-    assert inputs.attack_settings(configured(attack__pgd_order="skip")) is None
-
-
-def test_the_settings_of_a_verification() -> None:
-    found = inputs.verify_settings(
-        configured(
-            specification__epsilon=0.1,
-            solver__bound_prop_method="ibp",
-            bab__timeout=60.0,
-            bab__override_timeout=5.0,
-            general__double_fp=True,
-            general__seed=4,
-            solver__batch_size=9,
-            attack__pgd_order="skip",
-        )
-    )
-    assert (found.epsilon, found.method, found.timeout, found.double) == (0.1, "interval", 5.0, True)
-    assert (found.seed, found.batch_size, found.attack, found.incomplete) == (4, 9, None, True)
-    assert inputs.verify_settings(configured(specification__epsilon=0.1, bab__timeout=60.0)).timeout == 60
-
-
 def test_a_model_without_weights_is_refused() -> None:
     with pytest.raises(ConfigError, match="model.path: not set, so digits_cnn would have random weights"):
         inputs.configured_model(configured(model__name="digits_cnn"))

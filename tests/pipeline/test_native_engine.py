@@ -26,8 +26,8 @@ def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:
     [
         ({"general.engine": "abcrown"}, "flag --engine: general.engine: abcrown is not available"),
         (
-            {"general.complete_verifier": "mip"},
-            "general.complete_verifier = 'mip' is not implemented by the native engine",
+            {"general.complete_verifier": "bab-refine"},
+            "general.complete_verifier = 'bab-refine' is not implemented by the native engine",
         ),
         ({"bab.branching.method": "fsb"}, "bab.branching.method = 'fsb' is not implemented by the native engine"),
         ({"specification.norm": 2.0}, "specification.norm = 2.0 is not implemented"),

@@ -68,7 +68,8 @@ def random_core(seed: int, sizes: tuple[int, ...], inputs: int, scale: float) ->
         layers.append(Layer(str(k), torch.arange(n), low, high, Block.of(draw(n, inputs)), blocks, draw(n), 0 * low))
     low = draw(inputs)
     return Core(
-        low, low + draw(inputs).abs(), tuple(layers), Block.of(draw(2, inputs)), tuple(Block.of(draw(2, n)) for n in sizes), draw(2),
+        low, low + draw(inputs).abs(), tuple(layers), Block.of(draw(2, inputs)),
+        tuple(Block.of(draw(2, n)) for n in sizes), draw(2),
         torch.zeros(2, dtype=torch.float64), torch.arange(2),
     )  # fmt: skip
 
@@ -119,7 +120,8 @@ def test_coefficients_that_cancel_keep_the_rounding_of_what_they_are_sums_of():
         second = replace(second, lower=0 * second.lower - 1e-30, upper=0 * second.upper + 1e-30)
         weights = -second.from_layers[0].transpose_times(p[1:]).T
         core = replace(
-            core, layers=(first, second), out_input=Block.of(0 * core.out_input.dense()), out_constant=0 * core.out_constant,
+            core, layers=(first, second), out_constant=0 * core.out_constant,
+            out_input=Block.of(0 * core.out_input.dense()),
             out_layers=(Block.of(weights.repeat(2, 1)), Block.of(torch.zeros(2, 3, dtype=torch.float64))),
         )  # fmt: skip
         exact = exact_bound(core, 0, 0 * p[:, 0], p[:, 0])
@@ -221,7 +223,8 @@ def test_an_empty_subproblem_is_certified_by_large_multipliers():
     """z = x for x in [1, 2] in truth, known only to lie in [-9, 9]: the inactive half holds no point."""
     one = torch.ones(1, dtype=torch.float64)
     layer = Layer("z", one.long(), -9 * one, 9 * one, Block.of(one.view(1, 1)), {}, 0 * one, 0 * one)
-    core = Core(one, 2 * one, (layer,), Block.of(one.view(1, 1)), (Block.of(one.view(1, 1)),), -7 * one, 0 * one, torch.tensor([0]))
+    row = Block.of(one.view(1, 1))
+    core = Core(one, 2 * one, (layer,), row, (row,), -7 * one, 0 * one, torch.tensor([0]))
     found = [
         certified_bound(core, one.view(1, 1), sign * one.view(1, 1), p * one.view(1, 1)).item()
         for sign, p in itertools.product((-1, 1), (0.0, 100.0))

@@ -101,7 +101,8 @@ def test_a_bound_computed_by_hand():
         from_input=Block.of(one.view(1, 1)), from_layers={},
     )  # fmt: skip
     spec = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    core = Core(-one, 3 * one, (layer,), Block.of(0 * spec), (Block.of(spec),), 0 * spec[:, 0], 0 * spec[:, 0], torch.arange(2))
+    none, out = 0 * spec[:, 0], (Block.of(spec),)
+    core = Core(-one, 3 * one, (layer,), Block.of(0 * spec), out, none, none, torch.arange(2))
 
     def lower(spec: int, split: float, alpha: float, beta: float) -> float:
         variables = (torch.full((1, 1), value, dtype=torch.float64) for value in (split, alpha, beta))

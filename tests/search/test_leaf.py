@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,3 +95,36 @@ def test_a_solver_that_fails_claims_nothing(monkeypatch):
     mix, multipliers, point = solve_leaf(core, leaf, 1.0)
     assert multipliers.shape == (2, 1) and not mix.any() and point.tolist() == [0.0]
     assert float(certified_bound(core, mix, leaf.split, multipliers)) <= 0
+
+
+@pytest.mark.parametrize("pattern, proved", [((-1, 1), True), ((1, 1), False), ((-1, -1), False)])
+def test_an_empty_leaf_is_decided_and_a_negative_one_is_not(pattern, proved):
+    core = contradiction()
+    assert decide_leaf(core, leaf_of(core, pattern, 0))[0] is proved
+
+
+def test_a_contradiction_is_found_however_low_its_clause_is(monkeypatch):
+    """Where the price of the slack does not outweigh the clause, the contradiction alone is asked for."""
+    core = contradiction()
+    core = replace(core, out_constant=core.out_constant * 1e9)
+    leaf = leaf_of(core, (-1, 1), 0)
+    mix, multipliers, _ = solve_leaf(core, leaf, 1.0)
+    assert certified_bound(core, mix, leaf.split, multipliers)[0] < 0
+    assert decide_leaf(core, leaf)[0]
+
+
+def test_the_largest_literal_is_minimised():
+    """Margins x and -x for z = x active: the clause holds but at 0, where both are 0."""
+    core = contradiction()
+    one = torch.ones(1, dtype=torch.float64)
+    rows = torch.cat([one.view(1, 1), -one.view(1, 1)])
+    none = Block.of(0 * rows)
+    core = replace(
+        core, out_input=Block.of(rows), out_layers=(none, none), out_constant=torch.tensor([-0.5, 1.0]).double(),
+        out_error=torch.zeros(2).double(), clause=torch.zeros(2, dtype=torch.int64),
+    )  # fmt: skip
+    leaf = leaf_of(core, (1, -1), 0)
+    mix, multipliers, point = solve_leaf(core, leaf, 1.0)
+    assert mix.flatten().tolist() == pytest.approx([0.5, 0.5]) and float(point) == pytest.approx(0.75)
+    assert float(certified_bound(core, mix, leaf.split, multipliers)) == pytest.approx(0.25)
+    assert decide_leaf(core, leaf)[0]

@@ -14,11 +14,11 @@ from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.specification import specification
-from abcrown_graft.verify import complete
+from abcrown_graft.specification.robustness import robustness_rows
+from abcrown_graft.verify import complete, completion
 from abcrown_graft.verify.complete import decide_open, failure
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.specification.robustness import robustness_rows
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
@@ -87,7 +87,7 @@ class TestStatuses:
             assert status(batch) == ("timeout", "timeout")
 
     def test_out_of_time_on_the_way(self, kinked, monkeypatch):
-        monkeypatch.setattr(complete, "search", lambda core, s, check: SearchResult(Verdict.TIMEOUT, 5, -0.25))
+        monkeypatch.setattr(completion, "search", lambda core, s, check: SearchResult(Verdict.TIMEOUT, 5, -0.25))
         batch = decided(kinked(0.001), MIDDLE, [0])
         assert status(batch) == ("timeout", "timeout")
         assert batch.result(0).lower_bound == -0.25
@@ -108,7 +108,7 @@ class TestTimeAndBounds:
             given.append(chosen.timeout)
             return SearchResult(Verdict.UNKNOWN)
 
-        monkeypatch.setattr(complete, "search", watch)
+        monkeypatch.setattr(completion, "search", watch)
         batch = Batch(kinked(0.001), settings(timeout=100.0), MIDDLE, torch.tensor([0]), [10])
         batch.seconds[0] = 60.0
         decide_open(batch, 0)
@@ -117,7 +117,7 @@ class TestTimeAndBounds:
 
     @pytest.mark.parametrize("known, found, kept", [(None, -0.3, -0.3), (-0.1, -0.3, -0.1), (-0.5, -0.3, -0.3)])
     def test_the_better_bound_is_kept(self, kinked, monkeypatch, known, found, kept):
-        monkeypatch.setattr(complete, "search", lambda *_: SearchResult(Verdict.UNKNOWN, 3, found))
+        monkeypatch.setattr(completion, "search", lambda *_: SearchResult(Verdict.UNKNOWN, 3, found))
         batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
         if known is not None:
             batch.lower_bound[0] = known
@@ -128,13 +128,13 @@ class TestTimeAndBounds:
         """Class 1 is kinked and near, class 2 far below: one margin is left."""
         out = ([[1.0, -0.5], [0.0, 0.0], [0.0, 0.0]], [0.751, 0.0, -5.0])
         sizes = []
-        whole = complete.search
+        whole = completion.search
 
         def watch(core, chosen, check):
             sizes.append(len(core.out_constant))
             return whole(core, chosen, check)
 
-        monkeypatch.setattr(complete, "search", watch)
+        monkeypatch.setattr(completion, "search", watch)
         batch = decided(subject_of(layers_of(HIDDEN, out)), MIDDLE, [0])
         assert (sizes, batch.result(0).verdict) == ([1], "verified")
         far = subject_of(layers_of(HIDDEN, (out[0], [9.0, 0.0, -5.0])))

@@ -1,0 +1,116 @@
+"""What the engine is told to prove and how hard to try, made from a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from abcrown_graft.attack.pgd import PGDSettings
+from abcrown_graft.config.config import Config
+from abcrown_graft.data import ImageData
+from abcrown_graft.errors import ConfigError, DataError
+from abcrown_graft.pipeline.inputs import epsilon
+from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.search.branching import BranchingSettings
+from abcrown_graft.search.mip import MipSettings
+from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.specification.robustness import Robustness
+from abcrown_graft.verify.problem import VerifySettings
+
+BOUND_METHODS = {"ibp": "interval", "crown": "crown", "alpha-crown": "crown"}
+
+
+def attack_settings(config: Config) -> PGDSettings | None:
+    """The section `attack`, None if it is skipped."""
+    if config["attack.pgd_order"] == "skip":
+        return None
+    alpha, default_batch = config["attack.pgd_alpha"], config.is_default("attack.pgd_batch_size")
+    return PGDSettings(
+        steps=config["attack.pgd_steps"],
+        restarts=config["attack.pgd_restarts"],
+        alpha=None if alpha == "auto" else float(alpha),
+        batch_size=PGDSettings.batch_size if default_batch else config["attack.pgd_batch_size"],
+        early_stop=config["attack.pgd_early_stop"],
+    )
+
+
+def verify_settings(config: Config) -> VerifySettings:
+    """What to prove and how hard to try."""
+    override = config["bab.override_timeout"]
+    return VerifySettings(
+        epsilon=radius(config),
+        robustness_type=config["specification.robustness_type"],
+        method=BOUND_METHODS[config["solver.bound_prop_method"]],
+        incomplete=config["general.enable_incomplete_verification"],
+        attack=attack_settings(config),
+        timeout=config["bab.timeout"] if override is None else override,
+        batch_size=config["solver.batch_size"],
+        seed=config["general.seed"],
+        double=config["general.double_fp"],
+        search=search_settings(config),
+        complete_verifier=config["general.complete_verifier"],
+        mip=mip_settings(config),
+        test_core=config["debug.test_core"],
+    )
+
+
+def radius(config: Config) -> float | None:
+    """`specification.epsilon` of a ball; None where the data set gives bounds."""
+    return epsilon(config) if config["specification.type"] == "lp" else None
+
+
+def specification(config: Config, data: ImageData) -> Robustness:
+    """What is to be proved of the images of a data set.
+
+    Raises:
+        ConfigError: the radius of a ball is not set, or set though the images come with bounds.
+        DataError: the data set lacks bounds or targets that are asked for, or has bounds that are not.
+    """
+    kind, shape = config["specification.robustness_type"], config["specification.type"]
+    where = f"{config.origin('specification.type')}: specification.type"
+    if kind == "specify-target" and data.targets is None:
+        place = f"{config.origin('specification.robustness_type')}: specification.robustness_type"
+        raise DataError(f"{place}: specify-target, but {data.name} has no target_label")
+    if shape == "lp":
+        if data.lower is not None:
+            raise DataError(f"{where}: lp, but {data.name} gives data_min and data_max; set it to box")
+        return Robustness(epsilon(config), kind, data.targets)
+    if data.lower is None:
+        raise DataError(f"{where}: {shape}, but {data.name} gives no data_min and data_max")
+    if config["specification.epsilon"] is not None:
+        place = f"{config.origin('specification.epsilon')}: specification.epsilon"
+        raise ConfigError(f"{place}: set, but specification.type {shape} takes the data set's bounds; remove it")
+    return Robustness(None, kind, data.targets, data.lower, data.upper)
+
+
+def mip_settings(config: Config) -> MipSettings:
+    """The section `solver.mip`; HiGHS steps in where Gurobi's licence ends."""
+    solver = config["solver.mip.mip_solver"]
+    return MipSettings("auto" if solver == "gurobi" else solver, threads=config["solver.mip.solver_threads"])
+
+
+def search_settings(config: Config) -> SearchSettings | None:
+    """The sections `solver` and `bab`; None if nothing follows the first bounds.
+
+    `complete_verifier: skip` keeps α-CROWN (a search that ends at its root), if `bound_prop_method` asks for it.
+    """
+    optimised = config["solver.bound_prop_method"] == "alpha-crown"
+    if config["general.complete_verifier"] == "skip" and not optimised:
+        return None
+    skipped = config["general.complete_verifier"] == "skip"
+    alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
+    branching = {name: config[f"bab.branching.{name}"] for name in ("method", "candidates", "reduceop")}
+    return SearchSettings(
+        batch_size=config["solver.batch_size"],
+        max_domains=0 if skipped else config["bab.max_domains"],
+        alpha=alpha if optimised else replace(alpha, iterations=0),
+        beta=beta,
+        branching=BranchingSettings(**branching, seed=config["general.seed"]),
+        double=config["general.double_fp"],
+    )
+
+
+def _adam_settings(config: Config, section: str) -> AdamSettings:
+    key = f"solver.{section}"
+    beta = {"lr_beta": config[f"{key}.lr_beta"]} if section == "beta-crown" else {}
+    names = {"iterations": "iteration", "lr_alpha": "lr_alpha", "lr_decay": "lr_decay"}
+    return AdamSettings(**{name: config[f"{key}.{option}"] for name, option in names.items()}, **beta)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import torch
+
+from abcrown_graft.config.config import Config
+from abcrown_graft.config.load import load_config
+from abcrown_graft.data import ImageData
+from abcrown_graft.errors import ConfigError, DataError
+from abcrown_graft.pipeline import effort
+
+IMAGES = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2])
+PLAIN = ImageData("D", "test", IMAGES, LABELS, 3)
+BOUNDED = ImageData("D", "test", IMAGES, LABELS, 3, None, IMAGES.double() - 0.1, IMAGES.double() + 0.2)
+AIMED = ImageData("D", "test", IMAGES, LABELS, 3, torch.tensor([1, 2, 0]))
+
+
+def configured(**values: object) -> Config:
+    return load_config(None, {key.replace("__", "."): value for key, value in values.items()})
+
+
+def test_the_attack_of_the_section_attack() -> None:
+    found = effort.attack_settings(configured(attack__pgd_steps=7, attack__pgd_restarts=3, attack__pgd_alpha="0.01"))
+    assert (found.steps, found.restarts, found.alpha) == (7, 3, 0.01)
+    assert effort.attack_settings(configured()).alpha is None
+    assert effort.attack_settings(configured(attack__pgd_order="skip")) is None
+
+
+def test_the_settings_of_a_verification() -> None:
+    found = effort.verify_settings(
+        configured(
+            specification__epsilon=0.1,
+            solver__bound_prop_method="ibp",
+            bab__timeout=60.0,
+            bab__override_timeout=5.0,
+            general__double_fp=True,
+            general__seed=4,
+            solver__batch_size=9,
+            attack__pgd_order="skip",
+        )
+    )
+    assert (found.epsilon, found.method, found.timeout, found.double) == (0.1, "interval", 5.0, True)
+    assert (found.seed, found.batch_size, found.attack, found.incomplete) == (4, 9, None, True)
+    assert effort.verify_settings(configured(specification__epsilon=0.1, bab__timeout=60.0)).timeout == 60
+
+
+def test_the_section_mip() -> None:
+    assert effort.mip_settings(configured()).solver == "auto", "HiGHS may step in"
+    found = effort.mip_settings(configured(solver__mip__mip_solver="highs", solver__mip__solver_threads=2))
+    assert (found.solver, found.threads) == ("highs", 2)
+
+
+def test_what_is_to_be_proved() -> None:
+    runnerup = configured(specification__epsilon=0.25, specification__robustness_type="runnerup")
+    ball = effort.specification(runnerup, PLAIN)
+    assert (ball.epsilon, ball.kind, ball.lower) == (0.25, "runnerup", None)
+    box = effort.specification(configured(specification__type="box"), BOUNDED)
+    assert box.epsilon is None and box.lower is BOUNDED.lower
+    aimed = configured(specification__epsilon=0.25, specification__robustness_type="specify-target")
+    assert effort.specification(aimed, AIMED).targets is AIMED.targets
+
+
+@pytest.mark.parametrize(
+    ("values", "data", "error", "told"),
+    [
+        ({"type": "box"}, PLAIN, DataError, "specification.type: box, but D gives no data_min and data_max"),
+        ({"epsilon": 0.1}, BOUNDED, DataError, "lp, but D gives data_min and data_max; set it to box"),
+        ({"type": "bound", "epsilon": 0.1}, BOUNDED, ConfigError, "takes the data set's bounds; remove it"),
+        ({"epsilon": 0.1, "robustness_type": "specify-target"}, PLAIN, DataError, "D has no target_label"),
+        ({}, PLAIN, ConfigError, "specification.epsilon: not set"),
+    ],
+)
+def test_specifications_that_do_not_fit_the_data(values, data, error, told) -> None:
+    config = configured(**{f"specification__{key}": value for key, value in values.items()})
+    with pytest.raises(error, match=re.escape(told)):
+        effort.specification(config, data)
+
+
+def test_a_search_that_ends_at_its_root() -> None:
+    assert effort.search_settings(configured(general__complete_verifier="skip")).max_domains == 0
+    assert effort.search_settings(configured()).max_domains == math.inf
+    bare = configured(general__complete_verifier="skip", solver__bound_prop_method="crown")
+    assert effort.search_settings(bare) is None

@@ -1,0 +1,115 @@
+"""Complete verifiers by their names, and specifications other than balls around images."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from abcrown_graft.core.check import CoreError
+from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.specification.robustness import Robustness
+from abcrown_graft.specification.specification import Specification
+from abcrown_graft.verify import complete, completion
+from abcrown_graft.verify.problem import VerifySettings
+from abcrown_graft.verify.run import verify_images
+
+SEARCH = SearchSettings(alpha=AdamSettings(0), beta=AdamSettings(2))
+HIDDEN = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])
+"""|x0 - x1| as two kinks."""
+
+
+def settings(name: str = "bab", **options) -> VerifySettings:
+    chosen = {"attack": None, "search": SEARCH, "incomplete": False, "complete_verifier": name, **options}
+    return VerifySettings(0.1, **chosen)
+
+
+@pytest.fixture
+def kinked(layers_of, subject_of):
+    """Class 0 wins by `gap - |x0 - x1|`: exact at the kink's ends, 0.2 apart."""
+
+    def make(gap: float):
+        return subject_of(layers_of(HIDDEN, ([[-1.0, -1.0], [0.0, 0.0]], [gap, 0.0])))
+
+    return make
+
+
+MIDDLE = torch.tensor([[0.5, 0.5]])
+
+
+def outcome(subject, chosen: VerifySettings, images=MIDDLE, specify=None) -> tuple[str, str]:
+    (found,) = verify_images(subject, images, torch.tensor([0]), [0], chosen, specify=specify)
+    return str(found.verdict), found.status
+
+
+class TestNames:
+    @pytest.mark.parametrize("gap, verdict", [(0.2001, "verified"), (0.1999, "falsified")])
+    @pytest.mark.parametrize("name", ["bab", "mip", "auto"])
+    def test_all_agree(self, kinked, name, gap, verdict):
+        assert outcome(kinked(gap), settings(name))[0] == verdict
+
+    def test_their_words(self, layers_of, subject_of):
+        """relu(u) - 2 relu(u - 0.5), u = 10 x0 - 5 in [-1, 1]: at least 0, and no lines say more than -0.5."""
+        subject = subject_of(
+            layers_of(([[10.0, 0.0], [10.0, 0.0]], [-5.0, -5.5]), ([[1.0, -2.0], [0.0, 0.0]], [0.01, 0.0]))
+        )
+        for name, word in {"bab": "safe", "mip": "safe-mip", "auto": "safe-mip", "skip": "unknown"}.items():
+            assert outcome(subject, settings(name))[1] == word
+
+    def test_a_tiny_core_is_tried_by_a_program_first(self, kinked, monkeypatch):
+        calls, open_still = [], (completion.SearchResult(completion.Verdict.UNKNOWN), "unknown")
+        whole = completion.solve_mip
+        monkeypatch.setattr(completion, "solve_mip", lambda *args: calls.append(1) or whole(*args))
+        monkeypatch.setattr(completion, "incomplete_only", lambda *_: open_still)
+        outcome(kinked(0.2001), settings("auto"))
+        assert calls == [1]
+        monkeypatch.setattr(completion, "TINY", 0)
+        outcome(kinked(0.2001), settings("auto"))
+        assert calls == [1]
+
+    def test_a_program_that_finds_nothing_leaves_it_to_the_search(self, kinked, monkeypatch):
+        monkeypatch.setattr(completion, "solve_mip", lambda *_: completion.SearchResult(completion.Verdict.UNKNOWN))
+        assert outcome(kinked(0.2001), settings("auto"))[0] == "verified"
+
+
+class TestSpecifications:
+    def test_a_box_that_does_not_hold_the_image(self, kinked):
+        """Around (0.9, 0.5) the gap of 0.3 is gone; the image itself is no counterexample of a box elsewhere."""
+        lower, upper = torch.tensor([[0.4, 0.4]]).double(), torch.tensor([[0.5, 0.5]]).double()
+        for image in (MIDDLE, torch.tensor([[0.9, 0.5]])):
+            specify = Robustness(None, lower=lower, upper=upper)
+            assert outcome(kinked(0.3), settings(), image, specify)[0] == "verified"
+            assert outcome(kinked(0.09), settings(), image, specify)[0] == "falsified"
+
+    def test_a_clause_of_two_literals(self, kinked):
+        """Class 0 wins, or x = (0.4, 0.6) is not reached: y1 + offset is positive exactly where it is needed."""
+
+        def specify(images, labels, indices, outputs):
+            whole = Robustness(0.1)(images, labels, indices, outputs)
+            rows = torch.cat([whole.rows, -whole.rows], dim=2)
+            return Specification(whole.box, rows, torch.tensor([[[0.0, 0.01]]]).double())
+
+        assert outcome(kinked(0.1), settings())[0] == "falsified"
+        assert outcome(kinked(0.1), settings(), specify=specify)[0] == "verified", "y0 > y1 or y1 > y0 - 0.01"
+        assert outcome(kinked(0.1), settings(attack=None, incomplete=True), specify=specify)[0] == "verified"
+
+    @pytest.mark.parametrize("kind, verdict", [("runnerup", "falsified"), ("clean-acc", "verified")])
+    def test_kinds(self, kinked, kind, verdict):
+        assert outcome(kinked(0.15), settings(robustness_type=kind))[0] == verdict
+
+
+class TestTheCoreIsTested:
+    def test_a_good_one_passes(self, kinked):
+        assert outcome(kinked(0.2001), settings(test_core=True))[0] == "verified"
+
+    def test_a_wrong_one_is_an_error(self, kinked, monkeypatch):
+        whole = complete.reduce_to_core
+
+        def wrong(*args):
+            core = whole(*args)
+            return completion.replace(core, out_constant=core.out_constant + 0.1)
+
+        monkeypatch.setattr(complete, "reduce_to_core", wrong)
+        (found,) = verify_images(kinked(0.15), MIDDLE, torch.tensor([0]), [0], settings(test_core=True))
+        assert found.verdict == "error" and CoreError.__name__ in found.reason
+        assert "differs from its network by 0.1" in found.reason
