@@ -7,7 +7,7 @@ ungrafted ones. A grafted neuron is linear, so its own bounds are never needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,13 +18,11 @@ from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval
 from abcrown_graft.bounds.relaxation import Relaxation, relax
 from abcrown_graft.bounds.rounding import Magnitudes
-from abcrown_graft.bounds.windowed import bound_neurons
-from abcrown_graft.bounds.windows import is_windowed, largest_window
+from abcrown_graft.bounds.tighten import Bounded, tightened
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.graph import Network, Node
+from abcrown_graft.network.graph import Network
 
 METHODS = ("interval", "crown")
-CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +80,12 @@ def bound_network(network: Network, box: Box, method: str = "crown", rigorous: b
     pre_activation: dict[str, Box] = {}
     relaxations: dict[str, Relaxation] = {}
     magnitudes = Magnitudes(network, box) if rigorous else None
+    bounded = Bounded(network, boxes, relaxations)
     for node in network.nodes[1:]:
         if isinstance(node.operator, op.Activation):
             z = boxes[node.inputs[0]]
             if method == "crown":
-                z = _tightened(network, node, z, relaxations, box, magnitudes)
+                z = tightened(bounded, node, magnitudes)
                 boxes[node.inputs[0]] = z
             pre_activation[node.name] = z
             relaxations[node.name] = relax(node.operator, z)
@@ -120,94 +119,3 @@ def margin_lower_bounds(bounds: NetworkBounds, rows: Tensor, method: str = "crow
     else:
         found = lower_bound(bounds.network, bounds.network.output.name, rows, bounds.relaxations, bounds.box)
     return found - (rows.abs() @ bounds.error.unsqueeze(2)).squeeze(2)
-
-
-def _tightened(
-    network: Network,
-    node: Node,
-    z: Box,
-    relaxations: Mapping[str, Relaxation],
-    box: Box,
-    magnitudes: Magnitudes | None,
-) -> Box:
-    """`z` with CROWN bounds intersected where a neuron is unstable and not grafted."""
-    name = node.inputs[0]
-    if _is_exact(network, name):
-        return z
-    wanted = (z.unstable() & ~network.grafted_mask(node.name).to(z.lower.device)).flatten(1)
-    lower, upper = z.lower.flatten(1).clone(), z.upper.flatten(1).clone()
-    error = magnitudes.error(name).flatten(1) if magnitudes is not None else torch.zeros_like(lower)
-    tighten = _tighten_windows if is_windowed(network, name) else _tighten_dense
-    for image, neuron, found in tighten(network, name, wanted, relaxations, box):
-        lower[image, neuron] = torch.maximum(lower[image, neuron], found.lower - error[image, neuron])
-        upper[image, neuron] = torch.minimum(upper[image, neuron], found.upper + error[image, neuron])
-    return Box(lower.view_as(z.lower), upper.view_as(z.upper))
-
-
-Found = Iterator[tuple[Tensor, Tensor, Box]]
-
-
-def _tighten_windows(
-    network: Network, name: str, wanted: Tensor, relaxations: Mapping[str, Relaxation], box: Box
-) -> Found:
-    """CROWN bounds of the wanted neurons `(batch, neurons)`, a chunk of (image, neuron) pairs at a time."""
-    images, neurons = wanted.nonzero(as_tuple=True)
-    if not len(images):
-        return
-    size = max(1, CHUNK_ELEMENTS[wanted.device.type] // (4 * largest_window(network, name)))
-    for image, neuron in zip(images.split(size), neurons.split(size), strict=True):
-        yield image, neuron, Box(*bound_neurons(network, name, image, neuron, relaxations, box))
-
-
-def _tighten_dense(
-    network: Network, name: str, wanted: Tensor, relaxations: Mapping[str, Relaxation], box: Box
-) -> Found:
-    """As `_tighten_windows`, with rows over whole layers.
-
-    Images that want fewer neurons than others bound some for nothing. These bounds are dropped: what is
-    known of an image must not depend on the rest of its batch.
-    """
-    count = int(wanted.sum(1).max()) if len(wanted) else 0
-    if not count:
-        return
-    neurons = torch.argsort(wanted, dim=1, descending=True, stable=True)[:, :count]
-    image = torch.arange(len(wanted), device=wanted.device).unsqueeze(1)
-    for part in neurons.split(_rows_per_chunk(network, name, wanted), dim=1):
-        found, asked = Box(*_crown_rows(network, name, part, relaxations, box)), wanted.gather(1, part)
-        yield image.expand_as(part)[asked], part[asked], found[asked]
-
-
-def _is_exact(network: Network, name: str) -> bool:
-    """Whether interval bounds of the node are exact already: one affine layer after the input."""
-    return _mixing_layers(network, network.by_name[name]) <= 1
-
-
-def _mixing_layers(network: Network, node: Node) -> float:
-    """Layers that mix neurons on the way from the input; infinite behind activations and joins."""
-    if isinstance(node.operator, op.Input):
-        return 0
-    if isinstance(node.operator, (op.Activation, op.Add)):
-        return float("inf")
-    mixing = isinstance(node.operator, (op.Conv2d, op.Linear, op.AvgPool2d))
-    return mixing + max(_mixing_layers(network, network.by_name[name]) for name in node.inputs)
-
-
-def _rows_per_chunk(network: Network, name: str, wanted: Tensor) -> int:
-    """How many neurons per image go into one backward pass, so that memory stays bounded."""
-    names = [n.name for n in network.nodes]
-    before = network.nodes[: names.index(name) + 1]
-    largest = max(torch.Size(n.shape).numel() for n in before)
-    return max(1, CHUNK_ELEMENTS[wanted.device.type] // (2 * largest * len(wanted)))
-
-
-def _crown_rows(
-    network: Network, name: str, neurons: Tensor, relaxations: Mapping[str, Relaxation], box: Box
-) -> tuple[Tensor, Tensor]:
-    """CROWN lower and upper bounds `(batch, k)` of the given neurons `(batch, k)` of a node."""
-    shape = network.by_name[name].shape
-    rows = box.lower.new_zeros(*neurons.shape, torch.Size(shape).numel())
-    rows.scatter_(2, neurons.unsqueeze(2), 1.0)
-    rows = rows.view(*neurons.shape, *shape)
-    found = lower_bound(network, name, torch.cat([rows, -rows], dim=1), relaxations, box)
-    lower, upper = found.chunk(2, dim=1)
-    return lower, -upper

@@ -12,7 +12,9 @@ N counts, for every operator on a path, the longest inner product that the forwa
 direction forms, with a few to spare for slopes and intercepts; and for the whole pass one more for
 each operator and each of its inputs, where coefficients and constants accumulate. The result is
 doubled to cover the second-order terms and the magnitudes' own rounding. This holds for convolution
-algorithms that form plain inner products, as float64 ones do; not for Winograd or FFT ones.
+algorithms that form plain inner products, as float64 ones and products with sparse matrices do; not for
+Winograd or FFT ones. A pass that ends at an activation, on the box of its output, has fewer operators on
+its paths, and the box lies within the magnitude that the paths beyond it add up to.
 
 A product that underflows is off by at most the smallest normal number. What later factors of a path make
 of that is propagated forward like the magnitudes; going backward, it is a coefficient that is off, times

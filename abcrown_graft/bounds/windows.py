@@ -27,30 +27,25 @@ class Windows:
 
     Attributes:
         values: `(rows, channels, h, w)`; zero where the window leaves the map.
-        top, left: position of the window's first entry in the map, `(rows,)`; may be negative.
+        place: where each row's window lies, a number of an image and a position, `(rows,)`.
+        image: which image of the batch, `(places,)`.
+        top, left: position of the window's first entry in the map, `(places,)`; may be negative.
         shape: of the map, `(channels, height, width)`.
-        signed: whether the second half of the rows are the negatives' (for upper bounds).
     """
 
     values: Tensor
+    place: Tensor
+    image: Tensor
     top: Tensor
     left: Tensor
     shape: tuple[int, ...]
-    signed: bool = False
-
-    def with_signs(self) -> Windows:
-        """The rows followed by their negatives."""
-        if self.signed:
-            return self
-        values = torch.cat([self.values, -self.values])
-        return Windows(values, self.top.repeat(2), self.left.repeat(2), self.shape, True)
 
     def rows_of_map(self) -> Tensor:
-        """Row of the map that each window row lies on, `(rows, h)`."""
+        """Row of the map that each window row lies on, `(places, h)`."""
         return self.top.unsqueeze(1) + torch.arange(self.values.shape[2], device=self.top.device)
 
     def columns_of_map(self) -> Tensor:
-        """Column of the map that each window column lies on, `(rows, w)`."""
+        """Column of the map that each window column lies on, `(places, w)`."""
         return self.left.unsqueeze(1) + torch.arange(self.values.shape[3], device=self.left.device)
 
     def trimmed(self) -> Windows:
@@ -60,7 +55,7 @@ class Windows:
         if self.values.shape[2] * self.values.shape[3] >= height * width:
             return self.whole()
         inside = ((i >= 0) & (i < height)).unsqueeze(2) & ((j >= 0) & (j < width)).unsqueeze(1)
-        return self if bool(inside.all()) else replace(self, values=self.values * inside.unsqueeze(1))
+        return self if bool(inside.all()) else replace(self, values=self.values * inside[self.place].unsqueeze(1))
 
     def whole(self) -> Windows:
         """The same functions with the whole map as the window."""
@@ -70,26 +65,33 @@ class Windows:
         j = torch.arange(width, device=self.top.device) - self.left.unsqueeze(1)
         inside = ((i >= 0) & (i < h)).unsqueeze(2) & ((j >= 0) & (j < w)).unsqueeze(1)
         at = (i.clamp(0, h - 1).unsqueeze(2) * w + j.clamp(0, w - 1).unsqueeze(1)).flatten(1)
-        values = self.values.flatten(2).gather(2, at.unsqueeze(1).expand(rows, channels, height * width))
-        values = values.view(rows, channels, height, width) * inside.unsqueeze(1)
+        at = at[self.place].unsqueeze(1).expand(rows, channels, height * width)
+        values = self.values.flatten(2).gather(2, at).view(rows, channels, height, width)
+        values = values * inside[self.place].unsqueeze(1)
         zero = torch.zeros_like(self.top)
         return replace(self, values=values, top=zero, left=zero)
 
-    def positions(self, image: Tensor) -> Tensor:
-        """Index of each entry in a flattened `(batch, *shape)` tensor; entries outside point somewhere inside."""
+    def positions(self) -> Tensor:
+        """Index of each entry of the places in a flattened `(batch, *shape)` tensor, `(places, channels, h, w)`.
+
+        Entries outside the map point somewhere inside.
+        """
         channels, height, width = self.shape
         i, j = self.rows_of_map().clamp(0, height - 1), self.columns_of_map().clamp(0, width - 1)
         plane = i.unsqueeze(2) * width + j.unsqueeze(1)
-        start = image.unsqueeze(1) * channels + torch.arange(channels, device=image.device)
+        start = self.image.unsqueeze(1) * channels + torch.arange(channels, device=self.image.device)
         return start[:, :, None, None] * (height * width) + plane.unsqueeze(1)
 
+    def look_up(self, values: Tensor) -> Tensor:
+        """What a `(batch, *shape)` tensor holds where the windows lie, `(rows, channels, h, w)`."""
+        return values.take(self.positions())[self.place]
+
     def __add__(self, other: Windows) -> Windows:
-        first, second = (self, other) if self.signed == other.signed else (self.with_signs(), other.with_signs())
-        down, right = second.top - first.top, second.left - first.left
+        down, right = other.top - self.top, other.left - self.left
         if not bool((down == down[0]).all() and (right == right[0]).all()):
-            first, second = first.whole(), second.whole()
+            first, second = self.whole(), other.whole()
             return replace(first, values=first.values + second.values)
-        return _overlaid(first, second, int(down[0]), int(right[0]))
+        return _overlaid(self, other, int(down[0]), int(right[0]))
 
 
 def _overlaid(first: Windows, second: Windows, down: int, right: int) -> Windows:
@@ -142,11 +144,11 @@ def largest_window(network: Network, name: str) -> int:
             largest = max(largest, node.shape[0] * h * w)
             for source in node.inputs:
                 known = sizes.get(source, (1, 1))
-                sizes[source] = tuple(max(a, b) for a, b in zip(known, _grown(node.operator, h, w), strict=True))
+                sizes[source] = tuple(max(a, b) for a, b in zip(known, grown(node.operator, h, w), strict=True))
     return largest
 
 
-def _grown(operator: op.Operator, h: int, w: int) -> tuple[int, int]:
+def grown(operator: op.Operator, h: int, w: int) -> tuple[int, int]:
     """Size of the window before an operator whose window after it is `(h, w)`."""
     if isinstance(operator, op.Conv2d):
         kernel, stride, dilation = operator.weight.shape[2:], operator.stride, operator.dilation

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from abcrown_graft.bounds.backward import pull_to_input
 from abcrown_graft.bounds.propagate import NetworkBounds
+from abcrown_graft.bounds.sparse import Columns, LiveNetwork, fits
+from abcrown_graft.bounds.tighten import prefers_windows
 from abcrown_graft.bounds.windowed import pull_neurons_to_input
-from abcrown_graft.bounds.windows import Windows, is_windowed
+from abcrown_graft.bounds.windows import Windows
 from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core, Layer
 from abcrown_graft.network import operators as op
@@ -45,8 +47,9 @@ def reduce_to_core(
     network = bounds.network
     lines = {node.name: _lines(node.operator, bounds, node.name) for node in network.activations}
     sites = [name for name, line in lines.items() if len(line.stopped)]
-    layers = tuple(_layer(bounds, site, sites, lines) for site in sites)
-    out_input, out_constant, entries = _sweep(bounds, network.output.name, rows, lines)
+    live = _live(bounds, lines) if fits(network) else None
+    layers = tuple(_layer(bounds, site, sites, lines, live) for site in sites)
+    out_input, out_constant, entries = _sweep_rows(bounds, network.output.name, rows, lines, live)
     none = [rows.new_zeros(len(rows), len(layer.neurons)) for layer in layers]
     out_layers = tuple(Block.of(entries.get(layer.site, zero)) for layer, zero in zip(layers, none, strict=True))
     out_error = rows.abs() @ bounds.error.flatten()
@@ -58,11 +61,26 @@ def reduce_to_core(
     return Core(lower, upper, layers, Block.of(out_input), out_layers, out_constant, out_error, clause)
 
 
-def _layer(bounds: NetworkBounds, site: str, sites: list[str], lines: dict[str, _Lines]) -> Layer:
+def _live(bounds: NetworkBounds, lines: dict[str, _Lines]) -> LiveNetwork:
+    """The network without the neurons that are zero on the whole box."""
+    live = {}
+    for site, line in lines.items():
+        matters = ((line.slope != 0) | (line.intercept != 0)).flatten()
+        matters[line.stopped] = True
+        live[site] = matters.nonzero().flatten()
+    return LiveNetwork(bounds.network, live)
+
+
+def _layer(
+    bounds: NetworkBounds, site: str, sites: list[str], lines: dict[str, _Lines], live: LiveNetwork | None
+) -> Layer:
     name = bounds.network.by_name[site].inputs[0]
     neurons = lines[site].stopped
-    sweep = _sweep_windows if is_windowed(bounds.network, name) else _sweep_neurons
-    parts = [sweep(bounds, name, chunk, lines) for chunk in neurons.split(ROWS_PER_SWEEP)]
+    windowed = prefers_windows(bounds.network, name)
+    parts = [
+        _sweep_windows(bounds, name, chunk, lines) if windowed else _sweep_neurons(bounds, name, chunk, lines, live)
+        for chunk in neurons.split(ROWS_PER_SWEEP)
+    ]
     entries = {earlier: torch.cat([part[2][earlier] for part in parts]) for earlier in parts[0][2]}
     z = bounds.pre_activation[site]
     return Layer(
@@ -92,35 +110,66 @@ Swept = tuple[Tensor, Tensor, dict[str, Tensor]]
 """Coefficients of the input `(k, d)`, constants `(k,)`, and coefficients of each layer's y `(k, n_j)` by site."""
 
 
-def _sweep_neurons(bounds: NetworkBounds, start: str, neurons: Tensor, lines: dict[str, _Lines]) -> Swept:
+def _sweep_neurons(
+    bounds: NetworkBounds, start: str, neurons: Tensor, lines: dict[str, _Lines], live: LiveNetwork | None
+) -> Swept:
     shape = bounds.network.by_name[start].shape
+    if live is not None:
+        unit = torch.eye(len(neurons), dtype=bounds.box.lower.dtype)
+        return _sweep_columns(bounds, start, Columns(neurons, unit), lines, live)
     unit = bounds.box.lower.new_zeros(len(neurons), torch.Size(shape).numel())
     unit[torch.arange(len(neurons), device=unit.device), neurons] = 1
     return _sweep(bounds, start, unit.view(len(neurons), *shape), lines)
 
 
+def _sweep_rows(
+    bounds: NetworkBounds, start: str, rows: Tensor, lines: dict[str, _Lines], live: LiveNetwork | None
+) -> Swept:
+    """The linear functions `rows` `(k, outputs)` of a flat node."""
+    if live is None:
+        return _sweep(bounds, start, rows, lines)
+    return _sweep_columns(bounds, start, Columns(torch.arange(rows.shape[1]), rows.T), lines, live)
+
+
+def _sweep_columns(
+    bounds: NetworkBounds, start: str, columns: Columns, lines: dict[str, _Lines], live: LiveNetwork
+) -> Swept:
+    """As `_sweep_neurons`, on live neurons."""
+    entries: dict[str, Tensor] = {}
+
+    def rule(site: str, functions: Columns) -> tuple[Columns, Tensor]:
+        line, kept, values = lines[site], functions.kept, functions.values
+        if len(line.stopped):
+            entries[site] = functions.at(line.stopped) * line.gain
+        slope = line.slope.flatten()[kept]
+        sloped = (slope != 0).nonzero().flatten()
+        passed = Columns(kept[sloped], values[sloped] * slope[sloped].unsqueeze(1))
+        return passed, line.intercept.flatten()[kept] @ values
+
+    at_input, constant = live.pull_to_input(start, columns, rule)
+    return at_input.at(torch.arange(bounds.box.lower[0].numel())), constant, entries
+
+
 def _sweep_windows(bounds: NetworkBounds, start: str, neurons: Tensor, lines: dict[str, _Lines]) -> Swept:
     """As `_sweep_neurons`, on the neurons' receptive fields."""
     entries: dict[str, Tensor] = {}
-    image = torch.zeros_like(neurons)
+    image, one = torch.zeros_like(neurons), bounds.box.lower.new_ones(len(neurons))
 
     def rule(site: str, windows: Windows) -> tuple[Windows, Tensor]:
         line = lines[site]
         if len(line.stopped):
-            entries[site] = _spread(windows, image)[:, line.stopped] * line.gain
-        at = windows.positions(image)
-        constant = (windows.values * line.intercept.take(at)).flatten(1).sum(1)
-        return replace(windows, values=windows.values * line.slope.take(at)), constant
+            entries[site] = _spread(windows)[:, line.stopped] * line.gain
+        constant = (windows.values * windows.look_up(line.intercept)).flatten(1).sum(1)
+        return replace(windows, values=windows.values * windows.look_up(line.slope)), constant
 
-    dtype = bounds.box.lower.dtype
-    at_input, constant = pull_neurons_to_input(bounds.network, start, neurons, dtype, rule)
-    return _spread(at_input, image), constant[0], entries
+    at_input, constant = pull_neurons_to_input(bounds.network, start, image, neurons, one, rule)
+    return _spread(at_input), constant, entries
 
 
-def _spread(windows: Windows, image: Tensor) -> Tensor:
+def _spread(windows: Windows) -> Tensor:
     """The coefficients over the whole flattened map, `(rows, neurons)`."""
     whole = windows.values.new_zeros(len(windows.values), torch.Size(windows.shape).numel())
-    return whole.scatter_add_(1, windows.positions(image).flatten(1), windows.values.flatten(1))
+    return whole.scatter_add_(1, windows.positions()[windows.place].flatten(1), windows.values.flatten(1))
 
 
 def _sweep(bounds: NetworkBounds, start: str, rows: Tensor, lines: dict[str, _Lines]) -> Swept:

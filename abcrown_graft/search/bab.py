@@ -153,12 +153,12 @@ class _Search:
         neuron = BRANCHING[self.settings.branching.method](self.fast, parents, self.settings.branching)
         column = torch.arange(len(neuron), device=neuron.device)
         below = parents.bound.coefficients[neuron, column].clamp(min=0)
-        alpha = parents.duals.alpha[neuron, column]
+        alpha = parents.duals.slack[neuron, column]
         halves = []
         for sign, start in ((1.0, below * (1 - alpha)), (-1.0, below * alpha)):
-            split, beta = parents.duals.split.clone(), parents.duals.beta.clone()
-            split[neuron, column], beta[neuron, column] = sign, start
-            halves.append(replace(parents.duals, split=split, beta=beta))
+            split, slack = parents.duals.split.clone(), parents.duals.slack.clone()
+            split[neuron, column], slack[neuron, column] = sign, start
+            halves.append(replace(parents.duals, split=split, slack=slack))
         return Duals.cat(halves)
 
     def _keep_open(self, found: Optimized) -> None:

@@ -87,7 +87,8 @@ def _child_values(core: Core, found: Optimized, tried: Tensor, reduce: Callable[
     where = torch.arange(len(columns), device=tried.device)
     sign = torch.ones(2, rows * batch, dtype=duals.split.dtype, device=tried.device)
     sign[1] = -1
-    split = duals.split.clone()
+    split, slack = duals.split.clone(), duals.slack.clone()
     split[tried.flatten().repeat(2), where] = sign.flatten()
-    lower = dual_bound(core, replace(duals, split=split)).lower.view(2, rows, batch)
+    slack[tried.flatten().repeat(2), where] = 0
+    lower = dual_bound(core, replace(duals, split=split, slack=slack)).lower.view(2, rows, batch)
     return reduce(lower[0], lower[1])

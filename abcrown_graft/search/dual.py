@@ -32,29 +32,28 @@ class Duals:
     Attributes:
         mix: weights of the literals, zero outside the subproblem's clause, `(literals, batch)`.
         split: -1, 0 or +1, `(neurons, batch)`.
-        alpha, beta: `(neurons, batch)`.
+        slack: α of every neuron that is free, β of every one that is split, `(neurons, batch)`.
     """
 
     mix: Tensor
     split: Tensor
-    alpha: Tensor
-    beta: Tensor
+    slack: Tensor
 
     def __len__(self) -> int:
         return self.mix.shape[1]
 
     def __getitem__(self, columns: Tensor | slice) -> Duals:
-        return Duals(*(tensor[:, columns] for tensor in (self.mix, self.split, self.alpha, self.beta)))
+        return Duals(*(tensor[:, columns] for tensor in (self.mix, self.split, self.slack)))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Duals:
         """The same variables elsewhere or in another precision."""
-        tensors = (self.mix, self.split, self.alpha, self.beta)
+        tensors = (self.mix, self.split, self.slack)
         return Duals(*(tensor.to(device=device, dtype=dtype) for tensor in tensors))
 
     @classmethod
     def cat(cls, parts: list[Duals]) -> Duals:
         """Several batches as one."""
-        names = ("mix", "split", "alpha", "beta")
+        names = ("mix", "split", "slack")
         return cls(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names))
 
 
@@ -88,7 +87,7 @@ def root_duals(core: Core, mix: Tensor) -> Duals:
     """Subproblems without splits, one for each column of `mix`, with CROWN's adaptive slopes."""
     wider = [(layer.upper > -layer.lower).to(mix.dtype) for layer in core.layers]
     alpha = torch.cat([core.lower[:0], *wider]).unsqueeze(1).repeat(1, mix.shape[1])
-    return Duals(mix, torch.zeros_like(alpha), alpha, torch.zeros_like(alpha))
+    return Duals(mix, torch.zeros_like(alpha), alpha)
 
 
 def slices(core: Core) -> list[slice]:
@@ -103,11 +102,14 @@ def dual_bound(core: Core, duals: Duals) -> Bound:
     pending = [weights.transpose_times(duals.mix) for weights in core.out_layers]
     at_input = core.out_input.transpose_times(duals.mix)
     lower = core.out_constant @ duals.mix
+    free = duals.split == 0
+    below = torch.where(free, duals.slack, duals.split.clamp(min=0))
+    penalty = duals.slack * duals.split
     found: list[tuple[Tensor, ...]] = []
     for k in range(len(core.layers) - 1, -1, -1):
-        layer, split = core.layers[k], duals.split[rows[k]]
-        slope, intercept = _lines(pending[k], layer.lower, layer.upper, split, duals.alpha[rows[k]])
-        multipliers = pending[k] * slope - duals.beta[rows[k]] * split
+        layer, at = core.layers[k], rows[k]
+        slope, intercept = _lines(pending[k], layer.lower, layer.upper, free[at], below[at])
+        multipliers = pending[k] * slope - penalty[at]
         found.append((pending[k], multipliers, slope, intercept))
         lower += (pending[k] * intercept).sum(0) + layer.constant @ multipliers
         for j, block in layer.from_layers.items():
@@ -120,18 +122,20 @@ def dual_bound(core: Core, duals: Duals) -> Bound:
     return Bound(lower, *joined, at_input)
 
 
-def _lines(a: Tensor, lower: Tensor, upper: Tensor, split: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope and intercept of the line under (a >= 0) or over (a < 0) each neuron, given its split."""
+def _lines(a: Tensor, lower: Tensor, upper: Tensor, free: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and intercept of the line under (a >= 0, or the neuron is split) or over (a < 0) each neuron."""
     chord = (upper / (upper - lower)).unsqueeze(1)
-    free = split == 0
     above = free & (a < 0)
-    slope = torch.where(above, chord, torch.where(free, alpha, (split > 0).to(a.dtype)))
-    return slope, torch.where(above, -chord * lower.unsqueeze(1), 0.0)
+    return torch.where(above, chord, below), above * (-chord * lower.unsqueeze(1))
 
 
 def primal_values(core: Core, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
-    """The point that the bound suggests: x `(d, batch)`, v `(neurons, batch)`, and literals `(literals, batch)`."""
-    x = torch.where(bound.at_input >= 0, core.lower.unsqueeze(1), core.upper.unsqueeze(1))
+    """The point that the bound suggests: x `(d, batch)`, v `(neurons, batch)`, and literals `(literals, batch)`.
+
+    x is a corner of the box up to rounding, or between corners where the bound does not care.
+    """
+    centre, radius = (core.lower + core.upper) / 2, (core.upper - core.lower) / 2
+    x = torch.addcmul(centre.unsqueeze(1), bound.at_input.sign(), radius.unsqueeze(1), value=-1)
     outputs: list[Tensor] = []
     values: list[Tensor] = []
     for k, rows in enumerate(slices(core)):

@@ -55,4 +55,4 @@ def carried_over(duals: Duals, old: Core, new: Core) -> Duals:
         if layer.site in kept
     ]
     at = torch.cat(rows) if rows else torch.arange(0, device=duals.mix.device)
-    return Duals(duals.mix, duals.split[at], duals.alpha[at], duals.beta[at])
+    return Duals(duals.mix, duals.split[at], duals.slack[at])

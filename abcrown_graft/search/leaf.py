@@ -57,7 +57,7 @@ def solve_leaf(core: Core, leaf: Duals, weight: float) -> tuple[Tensor, Tensor, 
     prices = torch.as_tensor(-found.ineqlin.marginals).clamp(min=0).to(mix)
     mix[own, 0] = weight * prices[: len(own)]
     beta = prices[len(own) :].unsqueeze(1)
-    duals = Duals(mix, leaf.split, leaf.alpha, beta)
+    duals = Duals(mix, leaf.split, beta)
     return mix, dual_bound(core, duals).multipliers, torch.as_tensor(found.x[:d]).to(core.lower)
 
 

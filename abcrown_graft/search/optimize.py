@@ -71,7 +71,7 @@ def optimize(
 ) -> Optimized:
     """Improves all subproblems at once; one whose bound exceeds `target` is left alone, `stop` ends the work early."""
     adam, best = _Adam(core, duals, settings), _Best(core, duals)
-    found, going = best.first, torch.arange(len(duals), device=duals.alpha.device)
+    found, going = best.first, torch.arange(len(duals), device=duals.slack.device)
     for step in range(settings.iterations):
         if step % CHECK_EVERY[going.device.type] == 0:
             improvable = ~(best.lower[going] > target)
@@ -105,7 +105,7 @@ class _Best:
         better = found.lower > old
         self.lower[columns] = torch.where(better, found.lower, old)
         parts = {}
-        for name in ("mix", "alpha", "beta"):
+        for name in ("mix", "slack"):
             new, kept = getattr(found.duals, name), getattr(self.duals, name)
             if len(columns) == len(self.lower):
                 parts[name] = torch.where(better, new, kept)
@@ -123,37 +123,36 @@ class _Adam:
 
     def __init__(self, core: Core, duals: Duals, settings: AdamSettings) -> None:
         self.settings, self.t = settings, 0
-        free = duals.split == 0
-        self.moments = {"alpha": _Moments(duals.alpha), "beta": _Moments(duals.beta)}
-        self.free, self.sign = free, duals.split
+        self.free, self.split = duals.split == 0, duals.split
+        self.rate = torch.where(self.free, settings.lr_alpha, settings.lr_beta).to(duals.slack)
+        self.most = torch.where(self.free, 1.0, torch.inf).to(duals.slack)
+        self.slack, self.mix = _Moments(duals.slack), _Moments(duals.mix)
         self.member: Tensor | None = None
         if len(core.clause.unique()) < len(core.clause):
-            self.moments["mix"] = _Moments(duals.mix)
             self.member = core.clause.unsqueeze(1) == core.clause[duals.mix.argmax(0)]
 
     def keep(self, columns: Tensor) -> None:
         """Goes on with some of the subproblems."""
-        for moments in self.moments.values():
-            moments.keep(columns)
-        self.free, self.sign = self.free[:, columns], self.sign[:, columns]
+        self.slack.keep(columns)
+        self.mix.keep(columns)
+        self.free, self.split = self.free[:, columns], self.split[:, columns]
+        self.rate, self.most = self.rate[:, columns], self.most[:, columns]
         self.member = None if self.member is None else self.member[:, columns]
 
     def step(self, found: Optimized) -> Duals:
         """The variables after one ascent step."""
         duals, decay = found.duals, self.settings.lr_decay**self.t
         self.t += 1
-        lr_alpha, lr_beta = self.settings.lr_alpha * decay, self.settings.lr_beta * decay
-        gradient = found.bound.coefficients.clamp(min=0).mul_(found.values).mul_(self.free)
-        alpha = self._moved("alpha", duals.alpha, gradient, lr_alpha).clamp_(0, 1)
-        beta = self._moved("beta", duals.beta, -self.sign * found.values, lr_beta).clamp_(min=0)
+        gradient = torch.where(self.free, found.bound.coefficients.clamp(min=0), -self.split).mul_(found.values)
+        slack = self.slack.moved(duals.slack, gradient, self.rate, self.t, decay)
+        slack = torch.minimum(slack.clamp_(min=0), self.most)
         if self.member is None:
-            return replace(duals, alpha=alpha, beta=beta)
-        weights = self._moved("mix", duals.mix, found.literals * self.member, lr_alpha).clamp_(min=0).mul_(self.member)
+            return replace(duals, slack=slack)
+        rate = torch.full_like(duals.mix, self.settings.lr_alpha)
+        weights = self.mix.moved(duals.mix, found.literals * self.member, rate, self.t, decay)
+        weights = weights.clamp_(min=0).mul_(self.member)
         total = weights.sum(0)
-        return replace(duals, alpha=alpha, beta=beta, mix=torch.where(total > 0, weights / total, duals.mix))
-
-    def _moved(self, name: str, variable: Tensor, gradient: Tensor, lr: float) -> Tensor:
-        return variable + self.moments[name].direction(gradient, self.t) * lr
+        return replace(duals, slack=slack, mix=torch.where(total > 0, weights / total, duals.mix))
 
 
 class _Moments:
@@ -163,11 +162,13 @@ class _Moments:
         self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
 
     def keep(self, columns: Tensor) -> None:
+        """Goes on with some of the columns."""
         self.first, self.second = self.first[:, columns], self.second[:, columns]
 
-    def direction(self, gradient: Tensor, t: int) -> Tensor:
-        """Adam's step of unit rate, after the `t`-th gradient."""
-        self.first.mul_(0.9).add_(gradient, alpha=0.1)
+    def moved(self, variable: Tensor, gradient: Tensor, rate: Tensor, t: int, decay: float) -> Tensor:
+        """The variable after Adam's step with the `t`-th gradient."""
+        self.first.lerp_(gradient, 0.1)
         self.second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        scale = (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
-        return scale * self.first / (self.second.sqrt().add_(1e-8))
+        scale = decay * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
+        direction = self.first / self.second.sqrt().add_(1e-8)
+        return torch.addcmul(variable, direction, rate, value=scale)

@@ -65,7 +65,7 @@ def prepared(core: Core, subproblems: int) -> Work:
     duals = root_duals(fast, mix_of(fast, specs))
     chance = torch.rand(duals.split.shape, generator=generator).to(duals.split)
     split = (chance < 0.05).float() - (chance > 0.95).float()
-    return Work(fast, Duals(duals.mix, split, duals.alpha, duals.beta))
+    return Work(fast, Duals(duals.mix, split, duals.slack * (split == 0)))
 
 
 def products(work: Work) -> Callable[[], None]:

@@ -133,7 +133,9 @@ def test_intermediate_bounds_of_convolutions_hold_each_neuron_in_either_form():
         assert is_windowed(network, name)
         neurons = torch.arange(torch.Size(node.shape).numel())
         image = torch.tensor([0, 1]).repeat_interleave(len(neurons))
-        lower, upper = bound_neurons(network, name, image, neurons.repeat(2), bounds.relaxations, box)
         unit = torch.eye(len(neurons), dtype=torch.float64).view(-1, *node.shape).expand(2, -1, *node.shape)
-        torch.testing.assert_close(lower.view(2, -1), lower_bound(network, name, unit, bounds.relaxations, box))
-        torch.testing.assert_close(upper.view(2, -1), -lower_bound(network, name, -unit, bounds.relaxations, box))
+        for side in (1.0, -1.0):
+            sign = torch.full((len(image),), side, dtype=torch.float64)
+            found = bound_neurons(network, name, image, neurons.repeat(2), sign, bounds.relaxations, box)
+            plain = lower_bound(network, name, side * unit, bounds.relaxations, box)
+            torch.testing.assert_close(found.view(2, -1), plain)

@@ -192,3 +192,26 @@ def test_what_underflows_on_the_way_is_magnified_by_later_weights():
     rows = torch.ones(1, 1, 1, dtype=torch.float64)
     assert not bool(margin_lower_bounds(bounds, rows) > -8)
     assert not bool(margin_lower_bounds(bounds, rows, "interval") > -8)
+
+
+def test_what_underflows_going_backward_is_magnified_by_earlier_weights():
+    """1e-40 - 1e-165 * 1e-165 * 1e140 * 1e150 * x: the backward pass meets the small weights first and loses them."""
+    layers = []
+    for weight, bias in ((1e150, 0.0), (1e140, 0.0), (1e-165, 0.0), (1e-165, 0.0), (-1.0, 1e-40)):
+        linear = nn.Linear(1, 1).double()
+        linear.weight.data.fill_(weight)
+        linear.bias.data.fill_(bias)
+        layers += [linear, nn.ReLU()]
+    network = from_module(nn.Sequential(*layers[:-1]), (1,))
+    box = Box(torch.full((1, 1), 7.0, dtype=torch.float64), torch.full((1, 1), 9.0, dtype=torch.float64))
+    rows = torch.ones(1, 1, 1, dtype=torch.float64)
+    assert margin_lower_bounds(bound_network(network, box), rows).item() > 0, "lost without a trace"
+    assert margin_lower_bounds(bound_network(network, box, rigorous=True), rows).item() < -8e-40
+
+
+def test_the_magnitude_of_a_graft_is_that_of_its_line():
+    """|a z + b| where grafted, |z| elsewhere, at most, whatever the signs of a and b."""
+    slope, intercept = torch.tensor([-0.4, 0.4, -0.4, 0.4]), torch.tensor([0.1, -0.1, -0.1, 0.1])
+    operator = op.GraftedReLU(torch.tensor([True, True, True, False]), slope, intercept)
+    magnitudes = absolute(operator, torch.tensor([[2.0, 2.0, 2.0, 2.0]]))
+    torch.testing.assert_close(magnitudes, torch.tensor([[0.9, 0.9, 0.9, 2.0]]))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sample_cores import KINDS, flat_points, instance
 
-from abcrown_graft.core.core import Core, evaluate_core
+from abcrown_graft.core.block import Block
+from abcrown_graft.core.core import Core, Layer, evaluate_core
 from abcrown_graft.core.elimination import with_bounds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,3 +77,39 @@ def test_tighter_bounds_alone_change_nothing_else():
     after = with_bounds(core, 0, layer.lower / 2, layer.upper / 3)
     assert torch.equal(after.layers[0].lower, layer.lower / 2) and torch.equal(after.layers[0].upper, layer.upper / 3)
     assert after.nonzeros == core.nonzeros and torch.equal(after.out_constant, core.out_constant)
+
+
+def four_layers() -> Core:
+    """Two neurons in every layer, each reading all layers before it; those of the third are always active."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    ends, none = torch.full((2,), 100.0, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    layers = tuple(
+        Layer(
+            site=f"site {k}",
+            neurons=torch.arange(2),
+            lower=-ends,
+            upper=ends,
+            from_input=Block.of(random(2, 3)),
+            from_layers={j: Block.of(random(2, 2)) for j in range(k)},
+            constant=none + (50.0 if k == 2 else 0.0),
+            error=none,
+        )
+        for k in range(4)
+    )
+    box = torch.ones(3, dtype=torch.float64)
+    out_layers = tuple(Block.of(random(2, 2)) for _ in layers)
+    return Core(-box, box, layers, Block.of(random(2, 3)), out_layers, random(2), none, torch.arange(2))
+
+
+def test_every_other_layer_keeps_what_it_reads_when_one_is_gone():
+    core, points = four_layers(), 2 * torch.rand(3, 500, dtype=torch.float64) - 1
+    third = core.layers[2]
+    assert (evaluate_core(core, points)[1][2] > 0).all()
+    after = with_bounds(core, 2, torch.zeros_like(third.lower), third.upper)
+    assert [layer.site for layer in after.layers] == ["site 0", "site 1", "site 3"]
+    assert [set(layer.from_layers) for layer in after.layers] == [set(), {0}, {0, 1}]
+    assert_same(core, after, points)

@@ -13,6 +13,7 @@ from torch import nn
 
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.bounds.windows import is_windowed
 from abcrown_graft.core import reduction
 from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.core.reduction import reduce_to_core
@@ -71,14 +72,18 @@ def test_every_block(block, fraction):
         assert sum(core.sizes) > 0
 
 
-@given(samples(batch=1))
+@pytest.mark.parametrize("windows", [True, False])
+@given(sample=samples(batch=1))
 @settings(max_examples=25)
-def test_windows_and_whole_rows_agree(sample: Sample):
-    bounds, windowed, rows = reduced(sample.network, sample.box)
+def test_every_way_of_sweeping_agrees(windows: bool, sample: Sample):
+    """Windows or live neurons, against whole rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reduction, "is_windowed", lambda *_: False)
+        patch.setattr(reduction, "prefers_windows", is_windowed if windows else lambda *_: False)
+        bounds, swept, rows = reduced(sample.network, sample.box)
+        patch.setattr(reduction, "prefers_windows", lambda *_: False)
+        patch.setattr(reduction, "fits", lambda *_: False)
         whole = reduce_to_core(bounds, rows)
-    for first, second in zip(windowed.layers, whole.layers, strict=True):
+    for first, second in zip(swept.layers, whole.layers, strict=True):
         torch.testing.assert_close(first.from_input.dense(), second.from_input.dense(), rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(first.constant, second.constant, rtol=1e-11, atol=1e-12)
         for j in {*first.from_layers, *second.from_layers}:
@@ -136,3 +141,13 @@ def test_rigorous_bounds_give_every_row_its_error():
     assert all((layer.error == 0).all() for layer in plain.layers) and (plain.out_error == 0).all()
     twice = reduce_to_core(found.bounds, 2 * found.rows)
     torch.testing.assert_close(twice.out_error, 2 * found.core.out_error)
+
+
+def test_offsets_are_added_to_the_literals_and_their_rounding_to_the_errors():
+    found = instance("dense", 0)
+    offsets = torch.tensor([0.1, -1e6], dtype=torch.float64)
+    core, points = reduce_to_core(found.bounds, found.rows, offsets), flat_points(found.box, 100)
+    plain, shifted = evaluate_core(found.core, points)[0], evaluate_core(core, points)[0]
+    torch.testing.assert_close(shifted, plain + offsets.unsqueeze(1))
+    assert (core.out_error >= found.core.out_error).all()
+    assert core.out_error[1] > found.core.out_error[1] + 1e6 * torch.finfo(torch.float64).eps / 2

@@ -10,7 +10,8 @@ import torch
 from sample_cores import KINDS, Instance, exact_minima, flat_points, instance
 from torch import Tensor
 
-from abcrown_graft.core.core import evaluate_core
+from abcrown_graft.core.block import Block
+from abcrown_graft.core.core import Core, Layer, evaluate_core
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.search import bab, leaf
@@ -325,3 +326,58 @@ def test_a_grafted_network_has_nothing_to_split():
 def test_no_margin_is_a_proof():
     found = instance("dense", 3)
     assert search(reduce_to_core(found.bounds, found.rows[:0]), SETTINGS["usual"]).verdict == Verdict.VERIFIED
+
+
+def test_leaves_that_there_is_no_time_for_stay_open(monkeypatch):
+    """|z| + 0.01 for z in [-1, 1]: neither half is proved before its linear program, and time is up after the first."""
+    one = torch.ones(1, dtype=torch.float64)
+    layer = Layer("z", torch.tensor([0]), -one, one, Block.of(one.view(1, 1)), {}, 0 * one, 0 * one)
+    rows = Block.of(-one.view(1, 1)), (Block.of(2 * one.view(1, 1)),)
+    core = Core(-one, one, (layer,), *rows, 0.01 * one, 0 * one, torch.tensor([0]))
+    assert search(core, SETTINGS["leaves"]).verdict is Verdict.VERIFIED
+    decided, whole = [], bab.decide_leaf
+
+    def slow(*args):
+        decided.append(whole(*args))
+        return decided[-1]
+
+    monkeypatch.setattr(bab, "decide_leaf", slow)
+    monkeypatch.setattr(bab._Search, "_late", lambda self: bool(decided))
+    result = search(core, SETTINGS["leaves"])
+    assert (len(decided), decided[0][0], result.verdict) == (1, True, Verdict.TIMEOUT)
+    assert result.lower_bound < 0
+
+
+@pytest.mark.parametrize("least", [-1e-3, -1e-9])
+def test_what_is_barely_false_is_not_verified_by_a_wrong_bound(monkeypatch, least):
+    """The certificate is just below zero where float32 says nine."""
+    whole = bab.optimize
+
+    def lying(*args, **options):
+        best = whole(*args, **options)
+        return replace(best, bound=replace(best.bound, lower=torch.full_like(best.lower, 9.0)))
+
+    monkeypatch.setattr(bab, "optimize", lying)
+    assert search(near("residual", 4, 0, least).core, SETTINGS["leaves"]).verdict is Verdict.UNKNOWN
+
+
+def test_a_childs_bound_is_never_below_its_parents(monkeypatch):
+    """Even though the optimisation starts anew, from variables that give nothing."""
+    core, parents, bounded = hard().core, [], []
+    children, keep_open = bab._Search._children, bab._Search._keep_open
+
+    def spoiled(self, given):
+        parents.append(given.lower)
+        found = children(self, given)
+        return replace(found, slack=torch.where(found.split == 0, found.slack, 100.0))
+
+    def watched(self, found):
+        bounded.append(found.lower)
+        return keep_open(self, found)
+
+    monkeypatch.setattr(bab._Search, "_children", spoiled)
+    monkeypatch.setattr(bab._Search, "_keep_open", watched)
+    search(core, replace(SETTINGS["leaves"], max_domains=10))
+    assert len(parents) > 1 and len(bounded) == len(parents) + 1
+    for before, after in zip(parents, bounded[1:], strict=True):
+        assert torch.equal(after, before.repeat(2))

@@ -22,7 +22,7 @@ def found_in(seed: int, share: float = 0.3, batch: int = 16, kind: str = "dense"
     core = instance(kind, seed).core
     duals = random_duals(core, batch, seed, share)
     free = seed % len(duals.split)
-    duals.split[free], duals.beta[free] = 0, 0
+    duals.split[free], duals.slack[free] = 0, 0
     return core, optimize(core, duals, AdamSettings(3, 0.1, 0.1))
 
 
@@ -74,9 +74,9 @@ def child_value(core: Core, found: Optimized, neuron: int, column: int, reduceop
     one = found.duals[slice(column, column + 1)]
     lower = []
     for sign in (1.0, -1.0):
-        split = one.split.clone()
-        split[neuron] = sign
-        lower.append(float(dual_bound(core, replace(one, split=split)).lower[0]))
+        split, slack = one.split.clone(), one.slack.clone()
+        split[neuron], slack[neuron] = sign, 0
+        lower.append(float(dual_bound(core, replace(one, split=split, slack=slack)).lower[0]))
     return {"min": min(lower), "max": max(lower), "mean": sum(lower) / 2}[reduceop]
 
 

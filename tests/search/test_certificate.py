@@ -243,3 +243,24 @@ def test_no_neurons_and_no_subproblems():
     size = sum(found.core.sizes)
     empty = torch.zeros(size, 0, dtype=torch.float64)
     assert certified_bound(found.core, empty[:2], empty, empty).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("clause", "mix", "certified"),
+    [
+        ([0, 0], [1.0, 1.0], True),
+        ([0, 1], [0.0, 2.0], True),
+        ([0, 1], [1.0, 1.0], False),  # that two clauses hold on average says nothing about either
+        ([1, 0], [1.0, 1e-300], False),
+        ([0, 0], [-1.0, 3.0], False),
+        ([0, 1], [-1.0, 0.0], False),
+    ],
+)
+def test_only_a_mix_of_literals_of_one_clause_proves_something(clause, mix, certified):
+    core = instance("dense", 0).core
+    sign = torch.tensor(mix).sign().double()
+    core = replace(core, clause=torch.tensor(clause), out_constant=1000 * torch.where(sign < 0, sign, 1.0))
+    none = torch.zeros(sum(core.sizes), 1, dtype=torch.float64)
+    bound = certified_bound(core, torch.tensor(mix, dtype=torch.float64).unsqueeze(1), none, none)
+    assert bool(bound > 0) is certified
+    assert certified or bound == -torch.inf

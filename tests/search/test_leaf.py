@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def leaf_of(core: Core, pattern: tuple[float, ...], literal: int) -> Duals:
     split = torch.tensor(pattern, dtype=torch.float64).unsqueeze(1)
-    return Duals(mix_of(core, torch.tensor([literal])), split, torch.rand_like(split), torch.rand_like(split))
+    return Duals(mix_of(core, torch.tensor([literal])), split, torch.rand_like(split))
 
 
 SMALL = [("dense", 4), ("leaky", 7), ("residual", 2), ("conv", 12), ("dense", 12)]
@@ -128,3 +128,10 @@ def test_the_largest_literal_is_minimised():
     assert mix.flatten().tolist() == pytest.approx([0.5, 0.5]) and float(point) == pytest.approx(0.75)
     assert float(certified_bound(core, mix, leaf.split, multipliers)) == pytest.approx(0.25)
     assert decide_leaf(core, leaf)[0]
+
+
+@pytest.mark.parametrize("margin", [-1e-3, -1e-12, 0.0])
+def test_a_leaf_that_is_barely_false_is_not_proved(margin):
+    core = replace(contradiction(), out_constant=torch.tensor([margin], dtype=torch.float64))
+    assert decide_leaf(core, leaf_of(core, (1, 1), 0))[0] is False
+    assert decide_leaf(replace(core, out_constant=core.out_constant + 1), leaf_of(core, (1, 1), 0))[0] is True

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sample_cores import KINDS, flat_points, instance, random_duals, sampled_minimum
 
-from abcrown_graft.search.dual import dual_bound, mix_of, primal_values
+from abcrown_graft.search.dual import dual_bound, mix_of, primal_values, root_duals
 from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,9 +44,8 @@ def test_variables_stay_where_the_bound_is_valid(kind, lr):
     for seed in range(4):
         core, duals, found = optimized(kind, seed, 15, lr=lr)
         assert torch.equal(found.duals.split, duals.split) and torch.equal(found.duals.mix, duals.mix)
-        assert ((found.duals.alpha >= 0) & (found.duals.alpha <= 1)).all()
-        assert (found.duals.beta >= 0).all()
-        assert (found.duals.beta[duals.split == 0] == 0).all()
+        assert (found.duals.slack >= 0).all()
+        assert (found.duals.slack[duals.split == 0] <= 1).all()
         least = sampled_minimum(core, duals, flat_points(instance(kind, seed).box))
         assert (found.lower <= least + 1e-9).all()
 
@@ -80,7 +79,7 @@ def test_the_best_single_slope_is_found():
     column = torch.zeros_like(grid)
     for spec in range(2):
         mix = mix_of(core, torch.full((2001,), spec))
-        at = replace(random_duals(core, 2001, 0), mix=mix, split=column, alpha=grid, beta=column)
+        at = replace(random_duals(core, 2001, 0), mix=mix, split=column, slack=grid)
         one = optimize(core, at[slice(1000, 1001)], AdamSettings(200, 0.1, 0.1), NO_TARGET)
         assert one.lower[0] == pytest.approx(float(dual_bound(core, at).lower.max()), abs=2e-3)
 
@@ -122,5 +121,18 @@ def test_nothing_to_optimise():
     assert len(optimize(core, random_duals(core, 0, 0), AdamSettings()).lower) == 0
     bare = replace(core, layers=(), out_layers=())
     none = torch.zeros(0, 2, dtype=torch.float64)
-    duals = replace(random_duals(core, 2, 0), split=none, alpha=none, beta=none)
+    duals = replace(random_duals(core, 2, 0), split=none, slack=none)
     assert torch.isfinite(optimize(bare, duals, AdamSettings(3)).lower).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_a_clause_stay_weights(kind):
+    """A literal far below zero would raise the bound without limit if its weight could be negative."""
+    core = instance(kind, 0).core
+    apart = torch.tensor([100.0, -100.0], dtype=torch.float64)
+    core = replace(core, clause=torch.zeros(2, dtype=torch.int64), out_constant=core.out_constant + apart)
+    start = root_duals(core, torch.full((2, 3), 0.5, dtype=torch.float64))
+    found = optimize(core, start, AdamSettings(10, 1.0, 0.1), NO_TARGET)
+    assert (found.duals.mix >= 0).all()
+    torch.testing.assert_close(found.duals.mix.sum(0), torch.ones(3, dtype=torch.float64))
+    assert (found.lower > dual_bound(core, start).lower + 50).all(), "the better literal takes over"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sample_cores import KINDS, flat_points, instance
 
 from abcrown_graft.core.core import evaluate_core
+from abcrown_graft.search import tighten as tighten_module
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.search.tighten import tighten
 
@@ -52,3 +55,36 @@ def test_it_tightens_and_removes_neurons():
 def test_it_stops_when_told_to():
     core = instance("dense", 2).core
     assert tighten(core, EFFORT, 512, torch.float32, lambda: True) is core
+
+
+def test_only_certified_bounds_count(monkeypatch):
+    core = instance("dense", 2).core
+
+    def nothing(core, mix, *_):
+        return torch.full((mix.shape[1],), -torch.inf, dtype=torch.float64)
+
+    monkeypatch.setattr(tighten_module, "certified_bound", nothing)
+    after = tighten(core, EFFORT, 512, torch.float32)
+    assert after.sizes == core.sizes
+    for old, new in zip(core.layers, after.layers, strict=True):
+        assert torch.equal(new.lower, old.lower) and torch.equal(new.upper, old.upper)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_rows_may_be_off_by_is_in_their_bounds(kind):
+    checked = 0
+    for seed in range(4):
+        found = instance(kind, seed)
+        core, error = found.core, 2.0
+        if len(core.layers) < 2 or not core.layers[1].from_layers:
+            continue
+        second = core.layers[1]
+        wide = replace(second, lower=second.lower - 9, upper=second.upper + 9, error=second.error + error)
+        after = tighten(replace(core, layers=(core.layers[0], wide, *core.layers[2:])), EFFORT, 512, torch.float64)
+        z = evaluate_core(core, flat_points(found.box))[1][1]
+        new = next(layer for layer in after.layers if layer.site == second.site)
+        at = torch.isin(second.neurons, new.neurons)
+        assert (new.lower <= z.amin(1)[at] - error).all() and (new.upper >= z.amax(1)[at] + error).all()
+        assert (new.lower > wide.lower[at]).any(), "the bounds that were given up were loose"
+        checked += 1
+    assert checked > 0

@@ -145,7 +145,8 @@ def random_duals(core: Core, batch: int, seed: int, share: float = 0.3) -> Duals
     split = torch.where(chance < share, sign, 0.0).to(dtype)
     alpha = torch.rand(size, generator=generator).to(dtype)
     beta = torch.rand(size, generator=generator).to(dtype) * (split != 0)
-    return Duals(mix_of(core, torch.arange(batch) % len(core.out_constant)), split, alpha, beta)
+    slack = torch.where(split == 0, alpha, beta)
+    return Duals(mix_of(core, torch.arange(batch) % len(core.out_constant)), split, slack)
 
 
 def sampled_minimum(core: Core, duals: Duals, points: Tensor) -> Tensor:

@@ -1,0 +1,172 @@
+"""CROWN bounds of the neurons that interval arithmetic leaves unstable.
+
+A neuron that is not positive at the centre of the box can turn out inactive; its upper bound comes first,
+and once that is not positive, how low the neuron reaches makes no difference to anything after it: its
+lower bound stays the interval's. Every other neuron is bounded on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from abcrown_graft.bounds import sparse
+from abcrown_graft.bounds.backward import lower_bound
+from abcrown_graft.bounds.box import Box
+from abcrown_graft.bounds.live import ImageBounds
+from abcrown_graft.bounds.relaxation import Relaxation
+from abcrown_graft.bounds.rounding import Magnitudes
+from abcrown_graft.bounds.windowed import bound_neurons
+from abcrown_graft.bounds.windows import is_windowed, largest_window
+from abcrown_graft.network import operators as op
+from abcrown_graft.network.forward import node_values
+from abcrown_graft.network.graph import Network, Node
+
+CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
+SMALL_WINDOW = 0.15  # share of a map up to which windows beat the live neurons of the whole map on a CPU
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """What is known so far: grows along the forward traversal.
+
+    Attributes:
+        boxes: of every node so far, by name.
+        relaxations: of every activation so far, by site.
+    """
+
+    network: Network
+    boxes: Mapping[str, Box]
+    relaxations: Mapping[str, Relaxation]
+
+    @property
+    def box(self) -> Box:
+        """Of inputs."""
+        return self.boxes[self.network.input.name]
+
+    @cached_property
+    def at_centre(self) -> Mapping[str, Tensor]:
+        """Every node's value at the centre of the box, `(batch, *shape)`."""
+        return node_values(self.network, (self.box.lower + self.box.upper) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Neurons of a node to be bounded on one side each, all `(rows,)`.
+
+    Attributes:
+        image, neuron: which image of the batch, and which neuron of the flattened node; ascending.
+        sign: 1 for a lower bound, -1 for an upper bound, as the lower bound of the negative.
+        enough: bounds from here on need no improvement; None: the tightest bounds are wanted.
+    """
+
+    image: Tensor
+    neuron: Tensor
+    sign: Tensor
+    enough: Tensor | None = None
+
+    def __getitem__(self, index: slice) -> Sides:
+        enough = None if self.enough is None else self.enough[index]
+        return Sides(self.image[index], self.neuron[index], self.sign[index], enough)
+
+
+def tightened(known: Bounded, node: Node, magnitudes: Magnitudes | None) -> Box:
+    """The box of what activation `node` reads, with CROWN bounds intersected where it is unstable and not grafted."""
+    network, name = known.network, node.inputs[0]
+    z = known.boxes[name]
+    if _is_exact(network, name):
+        return z
+    grafted = network.grafted_mask(node.name).flatten().to(z.lower.device)
+    lower, upper = z.lower.flatten(1).clone(), z.upper.flatten(1).clone()
+    error = magnitudes.error(name).flatten(1) if magnitudes is not None else torch.zeros_like(lower)
+    below = (known.at_centre[name] > 0).flatten(1)
+    ends = torch.tensor(_ends_inactive(network, node), device=below.device)
+    for images, bound in _methods(known, name):
+        wanted = Box(lower[images], upper[images]).unstable() & ~grafted
+        for side, enough in ((below, torch.where(below | ~ends, torch.inf, error)), (~below, None)):
+            image, neuron = wanted.nonzero(as_tuple=True)
+            image = image + images.start
+            if not len(image):
+                break
+            at = image, neuron
+            sign = torch.where(side[at], 1.0, -1.0).to(lower.dtype)
+            found = bound(Sides(image, neuron, sign, None if enough is None else enough[at])) - error[at]
+            lower[at] = torch.where(side[at], torch.maximum(lower[at], found), lower[at])
+            upper[at] = torch.where(side[at], upper[at], torch.minimum(upper[at], -found))
+            wanted = wanted & ~((upper[images] <= 0) & ends)
+    return Box(lower.view_as(z.lower), upper.view_as(z.upper))
+
+
+def _ends_inactive(network: Network, node: Node) -> bool:
+    """Whether nothing depends on how negative an inactive neuron of the activation is."""
+    return not isinstance(node.operator, op.LeakyReLU) and len(network.consumers[node.inputs[0]]) == 1
+
+
+Method = Callable[[Sides], Tensor]
+
+
+def _methods(known: Bounded, name: str) -> Iterator[tuple[slice, Method]]:
+    """Parts of the batch, and what gives lower bounds of their sides in the way that is fastest for the node."""
+    network, batch = known.network, len(known.box)
+    if prefers_windows(network, name):
+        yield slice(0, batch), partial(_on_windows, known, name)
+        return
+    if not sparse.fits(network):
+        yield slice(0, batch), partial(_on_whole_maps, known, name)
+        return
+    for k in range(batch):
+        image = ImageBounds(network, k, known.relaxations, known.boxes)
+        yield slice(k, k + 1), lambda sides, image=image: image.lower(name, sides.neuron, sides.sign, sides.enough)
+
+
+def prefers_windows(network: Network, name: str) -> bool:
+    """Whether neurons of a node are pulled back fastest on their receptive fields."""
+    if not is_windowed(network, name):
+        return False
+    share = largest_window(network, name) / max(torch.Size(node.shape).numel() for node in network.nodes)
+    return share <= SMALL_WINDOW or not sparse.fits(network)
+
+
+def _on_windows(known: Bounded, name: str, sides: Sides) -> Tensor:
+    size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest_window(known.network, name)))
+    parts = [sides[at : at + size] for at in range(0, len(sides.image), size)]
+    return torch.cat(
+        [bound_neurons(known.network, name, p.image, p.neuron, p.sign, known.relaxations, known.box) for p in parts]
+    )
+
+
+def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
+    """All images at once; images with fewer sides than others bound zero rows for nothing."""
+    batch, shape = len(known.box), known.network.by_name[name].shape
+    counts = torch.bincount(sides.image, minlength=batch)
+    place = torch.arange(len(sides.image), device=sides.image.device) - (counts.cumsum(0) - counts)[sides.image]
+    found = torch.empty_like(sides.sign)
+    names = [n.name for n in known.network.nodes]
+    largest = max(torch.Size(n.shape).numel() for n in known.network.nodes[: names.index(name) + 1])
+    size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest * batch))
+    for start in range(0, int(counts.max()), size):
+        chunk = (place >= start) & (place < start + size)
+        at = sides.image[chunk], place[chunk] - start
+        rows = known.box.lower.new_zeros(batch, int(at[1].max()) + 1, torch.Size(shape).numel())
+        rows[(*at, sides.neuron[chunk])] = sides.sign[chunk]
+        found[chunk] = lower_bound(known.network, name, rows.unflatten(2, shape), known.relaxations, known.box)[at]
+    return found
+
+
+def _is_exact(network: Network, name: str) -> bool:
+    """Whether interval bounds of the node are exact already: one affine layer after the input."""
+    return _mixing_layers(network, network.by_name[name]) <= 1
+
+
+def _mixing_layers(network: Network, node: Node) -> float:
+    """Layers that mix neurons on the way from the input; infinite behind activations and joins."""
+    if isinstance(node.operator, op.Input):
+        return 0
+    if isinstance(node.operator, (op.Activation, op.Add)):
+        return float("inf")
+    mixing = isinstance(node.operator, (op.Conv2d, op.Linear, op.AvgPool2d))
+    return mixing + max(_mixing_layers(network, network.by_name[name]) for name in node.inputs)
