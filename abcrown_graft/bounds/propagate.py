@@ -7,7 +7,7 @@ ungrafted ones. A grafted neuron is linear, so its own bounds are never needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +64,13 @@ class NetworkBounds:
         )
 
 
-def bound_network(network: Network, box: Box, method: str = "crown", rigorous: bool = False) -> NetworkBounds:
+def bound_network(
+    network: Network,
+    box: Box,
+    method: str = "crown",
+    rigorous: bool = False,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> NetworkBounds:
     """Bounds on all pre-activations.
 
     Args:
@@ -73,6 +79,7 @@ def bound_network(network: Network, box: Box, method: str = "crown", rigorous: b
         method: "interval", or "crown": the intersection of interval and CROWN bounds.
         rigorous: widen every bound by a bound on its own rounding error (see `rounding`), so that
             it holds in real arithmetic. Meant for float64.
+        checkpoint: called between chunks of work; may raise to end it.
     """
     if method not in METHODS:
         raise ValueError(f"unknown bound method {method!r}; known: {', '.join(METHODS)}")
@@ -80,7 +87,7 @@ def bound_network(network: Network, box: Box, method: str = "crown", rigorous: b
     pre_activation: dict[str, Box] = {}
     relaxations: dict[str, Relaxation] = {}
     magnitudes = Magnitudes(network, box) if rigorous else None
-    bounded = Bounded(network, boxes, relaxations)
+    bounded = Bounded(network, boxes, relaxations, checkpoint)
     for node in network.nodes[1:]:
         if isinstance(node.operator, op.Activation):
             z = boxes[node.inputs[0]]

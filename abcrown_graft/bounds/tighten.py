@@ -37,11 +37,13 @@ class Bounded:
     Attributes:
         boxes: of every node so far, by name.
         relaxations: of every activation so far, by site.
+        checkpoint: called between chunks of work; may raise.
     """
 
     network: Network
     boxes: Mapping[str, Box]
     relaxations: Mapping[str, Relaxation]
+    checkpoint: Callable[[], None]
 
     @property
     def box(self) -> Box:
@@ -92,6 +94,7 @@ def tightened(known: Bounded, node: Node, magnitudes: Magnitudes | None) -> Box:
             image = image + images.start
             if not len(image):
                 break
+            known.checkpoint()
             at = image, neuron
             sign = torch.where(side[at], 1.0, -1.0).to(lower.dtype)
             found = bound(Sides(image, neuron, sign, None if enough is None else enough[at])) - error[at]
@@ -134,9 +137,12 @@ def prefers_windows(network: Network, name: str) -> bool:
 def _on_windows(known: Bounded, name: str, sides: Sides) -> Tensor:
     size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest_window(known.network, name)))
     parts = [sides[at : at + size] for at in range(0, len(sides.image), size)]
-    return torch.cat(
-        [bound_neurons(known.network, name, p.image, p.neuron, p.sign, known.relaxations, known.box) for p in parts]
-    )
+    found = []
+    for part in parts:
+        known.checkpoint()
+        at = part.image, part.neuron, part.sign
+        found.append(bound_neurons(known.network, name, *at, known.relaxations, known.box))
+    return torch.cat(found)
 
 
 def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
@@ -149,6 +155,7 @@ def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
     largest = max(torch.Size(n.shape).numel() for n in known.network.nodes[: names.index(name) + 1])
     size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest * batch))
     for start in range(0, int(counts.max()), size):
+        known.checkpoint()
         chunk = (place >= start) & (place < start + size)
         at = sides.image[chunk], place[chunk] - start
         rows = known.box.lower.new_zeros(batch, int(at[1].max()) + 1, torch.Size(shape).numel())

@@ -25,6 +25,10 @@ from abcrown_graft.verify.verdict import Verdict
 log = logging.getLogger(__name__)
 
 
+class OutOfTime(Exception):
+    """The instance's time is over before its core is made."""
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """The products of a search on the CPU are too small to share: handing them out costs more than it saves."""
@@ -48,6 +52,8 @@ def decide_open(batch: Batch, k: int) -> None:
         start = time.perf_counter()
         try:
             _decide(batch, k, settings)
+        except OutOfTime:
+            batch.decide(k, Verdict.TIMEOUT, "timeout")
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
             if out_of_memory and settings is not None and settings.batch_size > 1:
@@ -81,7 +87,12 @@ def _decide(batch: Batch, k: int, settings: SearchSettings | None) -> None:
 def _search(batch: Batch, k: int, settings: SearchSettings) -> tuple[SearchResult, str]:
     """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for."""
     deadline = time.perf_counter() + settings.timeout
-    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method)
+
+    def checkpoint() -> None:
+        if time.perf_counter() > deadline:
+            raise OutOfTime
+
+    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, checkpoint)
     literals = _literals(batch.specification[k : k + 1], ~((clauses > 0) & clauses.isfinite()))
     core = reduce_to_core(bounds, *literals)
     if batch.settings.test_core:

@@ -90,11 +90,13 @@ def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor
     return torch.where(torch.isfinite(clauses).all(1), clauses.amin(1), -math.inf)
 
 
-def rigorous_bounds(batch: Batch, positions: list[int], method: str) -> tuple[NetworkBounds, Tensor]:
+def rigorous_bounds(
+    batch: Batch, positions: list[int], method: str, checkpoint: Callable[[], None] = lambda: None
+) -> tuple[NetworkBounds, Tensor]:
     """Bounds in float64 that hold in real arithmetic: of the networks, and of the clauses `(k, clauses)`."""
     specification = batch.specification[torch.tensor(positions)]
     with torch.backends.cudnn.flags(enabled=False):
-        bounds = bound_network(batch.subject.exact, specification.box, method, rigorous=True)
+        bounds = bound_network(batch.subject.exact, specification.box, method, rigorous=True, checkpoint=checkpoint)
         return bounds, literal_lower_bounds(bounds, specification, method).amax(2)
 
 

@@ -92,6 +92,15 @@ class TestStatuses:
         assert status(batch) == ("timeout", "timeout")
         assert batch.result(0).lower_bound == -0.25
 
+    def test_out_of_time_before_there_is_a_core(self, layers_of, subject_of, monkeypatch):
+        """The clock runs out while the bounds of the second layer are computed."""
+        second = ([[1.0, -1.0], [1.0, -1.0]], [1.5, 1.5])
+        subject = subject_of(layers_of(HIDDEN, second, ([[1.0, -1.0], [0.0, 0.0]], [-0.01, 0.0])))
+        now = iter([0.0, 0.0, 0.0, *[9e9] * 99])
+        monkeypatch.setattr(complete.time, "perf_counter", lambda: next(now))
+        monkeypatch.setattr(complete, "reduce_to_core", lambda *_: pytest.fail("there is no time left"))
+        assert status(decided(subject, MIDDLE, [0])) == ("timeout", "timeout")
+
     def test_what_is_decided_stays(self, kinked, monkeypatch):
         batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
         batch.decide(0, Verdict.FALSIFIED, "unsafe-pgd")
