@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -110,7 +110,7 @@ class Batch:
     counterexamples: dict[int, Tensor] = field(default_factory=dict)
     lower_bound: dict[int, float] = field(default_factory=dict)
     margin: dict[int, float] = field(default_factory=dict)
-    _bounds: tuple[list[int], str, NetworkBounds] | None = None
+    _bounds: dict[bool, tuple[list[int], str, NetworkBounds]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.seconds = [0.0] * len(self.images)
@@ -143,13 +143,27 @@ class Batch:
             raise RuntimeError(f"instance {self.indices[position]} is decided twice")
         self.decisions[position] = Decision(verdict, status, reason)
 
-    def bounds(self, positions: list[int], method: str) -> NetworkBounds:
-        """Bounds over these instances' boxes, taken from the last call where it covers them."""
-        if self._bounds is not None and self._bounds[1] == method and set(positions) <= set(self._bounds[0]):
-            known = self._bounds[0]
-            return self._bounds[2].select(torch.tensor([known.index(k) for k in positions]))
-        found = bound_network(self.subject.network, self.approximate.box[torch.tensor(positions)], method)
-        self._bounds = (list(positions), method, found)
+    def bounds(
+        self, positions: list[int], method: str, rigorous: bool = False, checkpoint: Callable[[], None] = lambda: None
+    ) -> NetworkBounds:
+        """Bounds over these instances' boxes, taken from the last call where it covers them.
+
+        Args:
+            positions: of the instances, in this order.
+            method, checkpoint: see `bound_network`.
+            rigorous: in float64, and true in real arithmetic; otherwise in the precision of the search.
+        """
+        known = self._bounds.get(rigorous)
+        if known is not None and known[1] == method and set(positions) <= set(known[0]):
+            return known[2].select(torch.tensor([known[0].index(k) for k in positions]))
+        at = torch.tensor(positions)
+        if rigorous:
+            box = self.specification.box[at]
+            with torch.backends.cudnn.flags(enabled=False):
+                found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=checkpoint)
+        else:
+            found = bound_network(self.subject.network, self.approximate.box[at], method)
+        self._bounds[rigorous] = (list(positions), method, found)
         return found
 
     @contextmanager

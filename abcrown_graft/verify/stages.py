@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.attack.pgd import pgd_attack
-from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.bounds.propagate import NetworkBounds
 from abcrown_graft.specification.specification import literal_lower_bounds
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, VerifySettings
@@ -63,7 +63,10 @@ def attack(batch: Batch) -> None:
 
 
 def incomplete(batch: Batch) -> None:
-    """Interval bounds, then CROWN; a proof in search precision counts only if float64 confirms it."""
+    """Interval bounds, then CROWN; a proof counts only if it is float64's.
+
+    On a CPU, where a search follows, CROWN runs in float64 alone: what it leaves open needs these bounds for its core.
+    """
     for method in ("interval", "crown") if batch.settings.method == "crown" else ("interval",):
         with batch.shared_time() as positions:
             if positions:
@@ -71,12 +74,15 @@ def incomplete(batch: Batch) -> None:
 
 
 def _prove(batch: Batch, positions: list[int], method: str) -> None:
-    specification = batch.approximate[torch.tensor(positions)]
-    found = literal_lower_bounds(batch.bounds(positions, method), specification, method).amax(2).amin(1).tolist()
-    promising = [k for k, lower in zip(positions, found, strict=True) if lower > 0]
+    found, promising = {}, positions
+    if method == "interval" or batch.settings.search is None or batch.images.is_cuda:
+        specification = batch.approximate[torch.tensor(positions)]
+        lower = literal_lower_bounds(batch.bounds(positions, method), specification, method).amax(2).amin(1)
+        found = dict(zip(positions, lower.tolist(), strict=True))
+        promising = [k for k in positions if found[k] > 0]
     proved = confirmed_margins(batch, promising, method).tolist() if promising else []
     # A positive bound in search precision is replaced by what float64 makes of it.
-    for k, lower in {**dict(zip(positions, found, strict=True)), **dict(zip(promising, proved, strict=True))}.items():
+    for k, lower in {**found, **dict(zip(promising, proved, strict=True))}.items():
         if not math.isfinite(lower):
             continue
         batch.lower_bound[k] = max(batch.lower_bound.get(k, -math.inf), lower)
@@ -94,10 +100,9 @@ def rigorous_bounds(
     batch: Batch, positions: list[int], method: str, checkpoint: Callable[[], None] = lambda: None
 ) -> tuple[NetworkBounds, Tensor]:
     """Bounds in float64 that hold in real arithmetic: of the networks, and of the clauses `(k, clauses)`."""
-    specification = batch.specification[torch.tensor(positions)]
+    bounds = batch.bounds(positions, method, rigorous=True, checkpoint=checkpoint)
     with torch.backends.cudnn.flags(enabled=False):
-        bounds = bound_network(batch.subject.exact, specification.box, method, rigorous=True, checkpoint=checkpoint)
-        return bounds, literal_lower_bounds(bounds, specification, method).amax(2)
+        return bounds, literal_lower_bounds(bounds, batch.specification[torch.tensor(positions)], method).amax(2)
 
 
 def cascade(settings: VerifySettings, recorder: Recorder | None = None) -> tuple[Stage, ...]:

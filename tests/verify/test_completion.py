@@ -10,7 +10,7 @@ from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.specification.robustness import Robustness
 from abcrown_graft.specification.specification import Specification
-from abcrown_graft.verify import complete, completion
+from abcrown_graft.verify import complete, completion, problem
 from abcrown_graft.verify.problem import VerifySettings
 from abcrown_graft.verify.run import verify_images
 
@@ -113,3 +113,21 @@ class TestTheCoreIsTested:
         (found,) = verify_images(kinked(0.15), MIDDLE, torch.tensor([0]), [0], settings(test_core=True))
         assert found.verdict == "error" and CoreError.__name__ in found.reason
         assert "differs from its network by 0.1" in found.reason
+
+
+@pytest.mark.parametrize("search, calls", [(SEARCH, ["interval32", "crown64"]), (None, ["interval32", "crown32"])])
+def test_crown_runs_once_and_in_float64_where_a_search_follows(layers_of, subject_of, monkeypatch, search, calls):
+    """relu(u) - 2 relu(u - 0.5) + 0.01 is left open by CROWN, and its core is made from the bounds that are there."""
+    subject = subject_of(
+        layers_of(([[10.0, 0.0], [10.0, 0.0]], [-5.0, -5.5]), ([[1.0, -2.0], [0.0, 0.0]], [0.01, 0.0]))
+    )
+    seen, whole = [], problem.bound_network
+
+    def watched(network, box, method, **options):
+        seen.append(f"{method}{8 * box.lower.element_size()}")
+        return whole(network, box, method, **options)
+
+    monkeypatch.setattr(problem, "bound_network", watched)
+    expected = ("verified", "safe") if search else ("unknown", "unknown")
+    assert outcome(subject, settings(incomplete=True, search=search)) == expected
+    assert seen == calls
