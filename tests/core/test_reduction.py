@@ -17,6 +17,7 @@ from abcrown_graft.bounds.windows import is_windowed
 from abcrown_graft.core import reduction
 from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.core.reduction import reduce_to_core
+from abcrown_graft.graft.surgery import graft
 from abcrown_graft.network.forward import node_values
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
@@ -151,3 +152,33 @@ def test_offsets_are_added_to_the_literals_and_their_rounding_to_the_errors():
     torch.testing.assert_close(shifted, plain + offsets.unsqueeze(1))
     assert (core.out_error >= found.core.out_error).all()
     assert core.out_error[1] > found.core.out_error[1] + 1e6 * torch.finfo(torch.float64).eps / 2
+
+
+@pytest.mark.parametrize("way", ["windows", "live neurons", "whole maps"])
+@pytest.mark.parametrize("fraction", [0, 0.5])
+@pytest.mark.parametrize("block", ["conv", "dilated", "residual", "strided"])
+def test_every_block_is_swept_exactly_in_every_way(monkeypatch, way, fraction, block):
+    """Leaky and grafted neurons among the layers that are passed."""
+    monkeypatch.setattr(reduction, "prefers_windows", is_windowed if way == "windows" else lambda *_: False)
+    if way == "whole maps":
+        monkeypatch.setattr(reduction, "fits", lambda *_: False)
+    torch.manual_seed(5)
+    shape = (2, 5, 5)
+    module = assembled([block, "dilated", "conv"], shape)
+    network = from_module(grafted(module, shape, fraction) if fraction else module, shape)
+    bounds, core, rows = reduced(network, random_box(shape, 1, 1.0))
+    assert len(core.layers) > 1
+    assert_same(network, bounds, core, rows)
+
+
+@pytest.mark.parametrize("way", ["live neurons", "whole maps"])
+def test_neurons_that_are_grafted_to_a_constant_count(monkeypatch, way):
+    if way == "whole maps":
+        monkeypatch.setattr(reduction, "fits", lambda *_: False)
+    torch.manual_seed(6)
+    module = assembled(["linear", "linear"], (4,))
+    sites = from_module(module, (4,)).sites
+    masks = {site: torch.arange(torch.Size(shape).numel()).view(shape) % 2 == 0 for site, shape in sites.items()}
+    network = from_module(graft(module, masks, 0.0, 0.7), (4,))
+    bounds, core, rows = reduced(network, random_box((4,), 1, 1.0))
+    assert_same(network, bounds, core, rows)

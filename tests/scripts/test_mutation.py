@@ -127,13 +127,13 @@ def test_a_run_that_takes_too_long_is_no_kill(checkout: Path) -> None:
 
 
 def test_the_kill_table_says_who_killed_what() -> None:
-    outcomes = [runs.Outcome("killed", "tests/test_value.py::test_value[a|b]"), runs.Outcome("survived")]
-    harmless = [mutants.Equivalent("value.py", "a comment", "nobody reads it")]
+    outcomes = [runs.Outcome("killed", "tests/test_value.py::test_value[a]"), runs.Outcome("survived")]
+    harmless = [mutants.Equivalent("value.py", "a | b", "nobody reads it")]
     text = kill_table.markdown([MUTANT, replace(MUTANT, name="other")], outcomes, harmless)
     assert "1 of 2 seeded soundness bugs are killed" in text
-    assert "| sign | `value.py` | all | killed | `test_value.py::test_value[a\\|b]` |" in text
+    assert "| sign | `value.py` | all | killed | `test_value.py::test_value` |" in text
     assert "| other | `value.py` | all | survived |" in text
-    assert "| a comment | `value.py` | nobody reads it |" in text
+    assert "| a \\| b | `value.py` | nobody reads it |" in text
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

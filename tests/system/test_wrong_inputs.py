@@ -188,7 +188,7 @@ WRONG_VERIFICATION = {
     "stray word": (nothing, f"{A} extra", "unexpected argument 'extra'"),
     "branching rule not there": (append("bab: {branching: {method: fsb}}\n"), A,
         "a.yaml:7: bab.branching.method = 'fsb'"),
-    "verifier not there": (nothing, f"{A} --complete_verifier mip",
+    "verifier not there": (nothing, f"{A} --complete_verifier bab-refine",
         "flag --complete_verifier: general.complete_verifier"),
     "norm not there": (nothing, f"{A} --norm 2", "flag --norm: specification.norm = 2.0 is not implemented"),
     "alpha,beta-CROWN": (nothing, f"{A} --engine abcrown",
