@@ -2,8 +2,8 @@
 
     python scripts/benchmark/iteration.py --config exp_configs/cnna_cifar.yaml [--images 20] [--subproblems 512]
 
-The floor is the multiply-adds that are needed (the core's non-zeros, times the subproblems, times two: once backward for
-the bound, once forward for its gradient), at the speed that the very same products have when nothing else is done.
+The floor is the multiply-adds that are needed (the core's non-zeros, times the subproblems, times two: once backward
+for the bound, once forward for its gradient), at the speed that the very same products have when nothing else is done.
 """
 
 from __future__ import annotations

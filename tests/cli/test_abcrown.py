@@ -134,7 +134,9 @@ def test_a_failed_instance_is_named_on_stderr_and_makes_the_exit_code_1(monkeypa
 
 def test_counterexamples_are_written_where_they_are_asked_for(here: Path) -> None:
     found = run_main(
-        main, "--config", "digits_baseline", "--end", "12", "--complete_verifier", "skip", "--save_adv_example", "--cex_path", "cex/a.txt"
+        main,
+        *("--config", "digits_baseline", "--end", "12", "--complete_verifier", "skip"),
+        *("--save_adv_example", "--cex_path", "cex/a.txt"),
     )
     unsafe = re.search(r"unsafe-pgd \(total \d+\), index: \[(.*)\]", found.out)
     assert unsafe, "the digits' baseline has counterexamples among the first twelve images"
