@@ -235,7 +235,14 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         choices=("gurobi", "scip", "highs"),
         supported=("gurobi", "highs"),
     ),
-    Option("solver.mip.solver_threads", INTEGER, 1, "Threads of that solver.", "--mip_threads", low=1),
+    Option(
+        "solver.mip.solver_threads",
+        INTEGER,
+        1,
+        "Threads of that solver; 0 leaves it to the solver.",
+        "--mip_threads",
+        low=0,
+    ),
     Option(
         "debug.test_core",
         BOOLEAN,

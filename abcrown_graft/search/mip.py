@@ -24,7 +24,7 @@ class MipSettings:
     Attributes:
         solver: a name in `SOLVERS`, or "auto": Gurobi while it is there and its licence admits the program, else HiGHS.
         timeout: seconds for the instance.
-        threads: that the solver may use; HiGHS tells only one from many.
+        threads: that the solver may use, 0 to leave it to the solver; HiGHS tells only one from many.
     """
 
     solver: str = "auto"
@@ -35,8 +35,8 @@ class MipSettings:
         if self.solver != "auto" and self.solver not in SOLVERS:
             known = ", ".join(("auto", *SOLVERS.names()))
             raise ConfigError(f"solver.mip.mip_solver: {self.solver!r} is unknown; choose one of {known}")
-        if self.threads < 1:
-            raise ConfigError(f"solver.mip.solver_threads: {self.threads} is not positive; give at least 1")
+        if self.threads < 0:
+            raise ConfigError(f"solver.mip.solver_threads: {self.threads} is negative; 0 leaves it to the solver")
 
 
 def mip_size(core: Core) -> int:

@@ -172,7 +172,7 @@ def _run_highs(program: Program, deadline: float, threads: int, more: dict[str, 
     rows = vstack([program.rows, csr_array(program.cost[None])])
     least, most = np.append(program.row_lower, -np.inf), np.append(program.row_upper, -program.offset)
     names = ("mip_feasibility_tolerance", "primal_feasibility_tolerance", "dual_feasibility_tolerance")
-    options = dict.fromkeys(names, TOLERANCE) | {"small_matrix_value": SMALLEST_COEFFICIENT, "parallel": threads > 1}
+    options = dict.fromkeys(names, TOLERANCE) | {"small_matrix_value": SMALLEST_COEFFICIENT, "parallel": threads != 1}
     left = max(0.0, deadline - time.perf_counter())
     options |= {"mip_rel_gap": 0.0, "mip_abs_gap": 0.0, "time_limit": left - min(LATENESS, left / 10), **more}
     with warnings.catch_warnings():

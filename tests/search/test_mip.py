@@ -409,8 +409,8 @@ class TestSolvers:
     def test_wrong_settings(self):
         with pytest.raises(ConfigError, match=r"solver\.mip\.mip_solver: 'scip' is unknown.*auto, gurobi, highs"):
             MipSettings("scip")
-        with pytest.raises(ConfigError, match=r"solver\.mip\.solver_threads: 0 is not positive"):
-            MipSettings(threads=0)
+        with pytest.raises(ConfigError, match=r"solver\.mip\.solver_threads: -1 is negative"):
+            MipSettings(threads=-1)
 
 
 def test_the_size_counts_inputs_that_matter():
