@@ -24,6 +24,9 @@ class Robustness:
             itself), or "all-positive" (every output is positive, whatever the label).
         targets: class to beat by the number of the image, `(n,)`.
         lower, upper: bounds by the number of the image, `(n, *shape)`.
+
+    Raises:
+        ValueError: neither a radius nor bounds, or no targets where they are to be beaten.
     """
 
     epsilon: float | None
@@ -31,6 +34,12 @@ class Robustness:
     targets: Tensor | None = None
     lower: Tensor | None = None
     upper: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind != "clean-acc" and self.epsilon is None and (self.lower is None or self.upper is None):
+            raise ValueError("robustness needs a radius, epsilon, or the bounds lower and upper")
+        if self.kind == "specify-target" and self.targets is None:
+            raise ValueError("robustness against given targets needs targets")
 
     def __call__(self, images: Tensor, labels: Tensor, indices: Sequence[int], outputs: Tensor) -> Specification:
         """See `Specify`."""
@@ -41,7 +50,8 @@ class Robustness:
         if self.kind == "clean-acc":
             return Box(images, images)
         if self.lower is None or self.upper is None:
-            return linf_box(images, self.epsilon or 0.0)
+            assert self.epsilon is not None
+            return linf_box(images, self.epsilon)
         at = torch.as_tensor(list(indices))
         return Box(self.lower[at].to(images), self.upper[at].to(images))
 

@@ -84,3 +84,10 @@ def test_bounds_of_literals_count_their_constants_and_hold():
         )
         torch.testing.assert_close(found, plain + given.offsets)
         assert (found <= plain + given.offsets).all() and (found < plain + given.offsets)[given.offsets != 0].all()
+
+
+@pytest.mark.parametrize("options", [{"epsilon": None}, {"epsilon": None, "lower": IMAGES}, {"kind": "specify-target"}])
+def test_robustness_without_a_radius_or_targets_is_refused(options):
+    """A radius that is missing must not become zero: a point is easily proved."""
+    with pytest.raises(ValueError, match="needs"):
+        made(**options)
