@@ -167,7 +167,11 @@ def network_shift(network: Network, name: str) -> Tensor | None:
 
 
 def _tensor(matrix: csr_array) -> Tensor:
-    parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    return csr_tensor(*(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)), matrix.shape)
+
+
+def csr_tensor(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The matrix in compressed sparse rows, its parts unchecked; without torch's warning that this is in beta."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(*parts, matrix.shape, check_invariants=False)
+        return torch.sparse_csr_tensor(starts, columns, values, tuple(shape), check_invariants=False)

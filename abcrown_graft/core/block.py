@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from abcrown_graft.bounds.sparse import csr_tensor
 
 SPARSE_BELOW = 0.25  # share of non-zeros under which compressed rows beat a dense product on a CPU
 
@@ -60,17 +61,11 @@ class Block:
 def _absolute(matrix: Tensor) -> Tensor:
     if matrix.layout == torch.strided:
         return matrix.abs()
-    return _csr(matrix.crow_indices(), matrix.col_indices(), matrix.values().abs(), matrix.shape)
+    return csr_tensor(matrix.crow_indices(), matrix.col_indices(), matrix.values().abs(), matrix.shape)
 
 
 def _compressed(dense: Tensor) -> Tensor:
     rows, columns = dense.nonzero(as_tuple=True)
     counts = torch.bincount(rows, minlength=len(dense))
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return _csr(starts, columns, dense[rows, columns], dense.shape)
-
-
-def _csr(starts: Tensor, columns: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts, columns, values, tuple(shape), check_invariants=False)
+    return csr_tensor(starts, columns, dense[rows, columns], dense.shape)

@@ -94,9 +94,9 @@ def search_settings(config: Config) -> SearchSettings | None:
     `complete_verifier: skip` keeps α-CROWN (a search that ends at its root), if `bound_prop_method` asks for it.
     """
     optimised = config["solver.bound_prop_method"] == "alpha-crown"
-    if config["general.complete_verifier"] == "skip" and not optimised:
-        return None
     skipped = config["general.complete_verifier"] == "skip"
+    if skipped and not optimised:
+        return None
     alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
     branching = {name: config[f"bab.branching.{name}"] for name in ("method", "candidates", "reduceop")}
     return SearchSettings(

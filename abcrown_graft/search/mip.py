@@ -39,12 +39,6 @@ class MipSettings:
             raise ConfigError(f"solver.mip.solver_threads: {self.threads} is negative; 0 leaves it to the solver")
 
 
-def mip_size(core: Core) -> int:
-    """Number of variables of the program: inputs that matter, two for each neuron, one for clauses of many literals."""
-    several = len(core.clause.unique()) < len(core.clause)
-    return int(used_inputs(core).sum()) + 2 * sum(core.sizes) + several
-
-
 def solve_mip(core: Core, settings: MipSettings, check_points: CheckPoints | None = None) -> SearchResult:
     """Decides the instance that a core describes, one program per clause.
 

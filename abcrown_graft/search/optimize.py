@@ -126,18 +126,20 @@ class _Adam:
         self.free, self.split = duals.split == 0, duals.split
         self.rate = torch.where(self.free, settings.lr_alpha, settings.lr_beta).to(duals.slack)
         self.most = torch.where(self.free, 1.0, torch.inf).to(duals.slack)
-        self.slack, self.mix = _Moments(duals.slack), _Moments(duals.mix)
+        self.slack = _Moments(duals.slack)
         self.member: Tensor | None = None
         if len(core.clause.unique()) < len(core.clause):
             self.member = core.clause.unsqueeze(1) == core.clause[duals.mix.argmax(0)]
+            self.mix, self.mix_rate = _Moments(duals.mix), duals.mix.new_tensor(settings.lr_alpha)
 
     def keep(self, columns: Tensor) -> None:
         """Goes on with some of the subproblems."""
         self.slack.keep(columns)
-        self.mix.keep(columns)
         self.free, self.split = self.free[:, columns], self.split[:, columns]
         self.rate, self.most = self.rate[:, columns], self.most[:, columns]
-        self.member = None if self.member is None else self.member[:, columns]
+        if self.member is not None:
+            self.member = self.member[:, columns]
+            self.mix.keep(columns)
 
     def step(self, found: Optimized) -> Duals:
         """The variables after one ascent step."""
@@ -148,8 +150,7 @@ class _Adam:
         slack = torch.minimum(slack.clamp_(min=0), self.most)
         if self.member is None:
             return replace(duals, slack=slack)
-        rate = torch.full_like(duals.mix, self.settings.lr_alpha)
-        weights = self.mix.moved(duals.mix, found.literals * self.member, rate, self.t, decay)
+        weights = self.mix.moved(duals.mix, found.literals * self.member, self.mix_rate, self.t, decay)
         weights = weights.clamp_(min=0).mul_(self.member)
         total = weights.sum(0)
         return replace(duals, slack=slack, mix=torch.where(total > 0, weights / total, duals.mix))

@@ -178,16 +178,21 @@ def test_an_operator_without_a_rule_is_named():
         absolute(op.Input(), torch.ones(1))
 
 
-def test_what_underflows_on_the_way_is_magnified_by_later_weights():
-    """1 - 1e-200 * 1e-200 * 1e200 * 1e200 * x: the product of the first two weights is zero in float64."""
-    layers = []
-    for weight, bias in ((1e-200, 0.0), (1e-200, 0.0), (1e200, 0.0), (1e200, 0.0), (-1.0, 1.0)):
+def chain(*layers: tuple[float, float]) -> tuple[Network, Box]:
+    """One neuron after another, each `(weight, bias)`, with ReLUs between them, for x in [7, 9]."""
+    modules: list[nn.Module] = []
+    for weight, bias in layers:
         linear = nn.Linear(1, 1).double()
         linear.weight.data.fill_(weight)
         linear.bias.data.fill_(bias)
-        layers += [linear, nn.ReLU()]
-    network = from_module(nn.Sequential(*layers[:-1]), (1,))
+        modules += [linear, nn.ReLU()]
     box = Box(torch.full((1, 1), 7.0, dtype=torch.float64), torch.full((1, 1), 9.0, dtype=torch.float64))
+    return from_module(nn.Sequential(*modules[:-1]), (1,)), box
+
+
+def test_what_underflows_on_the_way_is_magnified_by_later_weights():
+    """1 - 1e-200 * 1e-200 * 1e200 * 1e200 * x: the product of the first two weights is zero in float64."""
+    network, box = chain((1e-200, 0.0), (1e-200, 0.0), (1e200, 0.0), (1e200, 0.0), (-1.0, 1.0))
     bounds = bound_network(network, box, "crown", rigorous=True)
     rows = torch.ones(1, 1, 1, dtype=torch.float64)
     assert not bool(margin_lower_bounds(bounds, rows) > -8)
@@ -196,14 +201,7 @@ def test_what_underflows_on_the_way_is_magnified_by_later_weights():
 
 def test_what_underflows_going_backward_is_magnified_by_earlier_weights():
     """1e-40 - 1e-165 * 1e-165 * 1e140 * 1e150 * x: the backward pass meets the small weights first and loses them."""
-    layers = []
-    for weight, bias in ((1e150, 0.0), (1e140, 0.0), (1e-165, 0.0), (1e-165, 0.0), (-1.0, 1e-40)):
-        linear = nn.Linear(1, 1).double()
-        linear.weight.data.fill_(weight)
-        linear.bias.data.fill_(bias)
-        layers += [linear, nn.ReLU()]
-    network = from_module(nn.Sequential(*layers[:-1]), (1,))
-    box = Box(torch.full((1, 1), 7.0, dtype=torch.float64), torch.full((1, 1), 9.0, dtype=torch.float64))
+    network, box = chain((1e150, 0.0), (1e140, 0.0), (1e-165, 0.0), (1e-165, 0.0), (-1.0, 1e-40))
     rows = torch.ones(1, 1, 1, dtype=torch.float64)
     assert margin_lower_bounds(bound_network(network, box), rows).item() > 0, "lost without a trace"
     assert margin_lower_bounds(bound_network(network, box, rigorous=True), rows).item() < -8e-40
