@@ -7,7 +7,7 @@ clause is tried: if `restarts` is too small for that, there is one more start th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +53,11 @@ class AttackResult:
 
 
 def pgd_attack(
-    network: Network, specification: Specification, settings: PGDSettings, seeds: Sequence[int]
+    network: Network,
+    specification: Specification,
+    settings: PGDSettings,
+    seeds: Sequence[int],
+    stop: Callable[[], bool] = lambda: False,
 ) -> AttackResult:
     """Tries to make a clause non-positive for each image.
 
@@ -63,19 +67,22 @@ def pgd_attack(
         settings: effort.
         seeds: one number per image; its random starts depend on nothing else, so a result does
             not depend on which images share the batch.
+        stop: asked before every step; ends the attack with what it has found so far.
     """
     box, clauses = specification.box, specification.rows.shape[1]
     best = _Best(network, specification)
     first = best.points.clone()
     best.update(torch.arange(len(box), device=first.device), first)
-    _round(network, specification, settings, best, _starts(box, seeds, 1), target_rank=None)
+    _round(network, specification, settings, best, _starts(box, seeds, 1), None, stop)
     starts = max(settings.restarts - 1, clauses)
     ranking = best.ranking
     for begin in range(0, starts, STARTS_PER_ROUND):
+        if stop():
+            break
         chunk = range(begin, min(begin + STARTS_PER_ROUND, starts))
         noise = _starts(box, [seed + (begin + 1) * SEED_STRIDE for seed in seeds], len(chunk))
         ranks = torch.tensor([k % clauses for k in chunk], device=first.device)
-        _round(network, specification, settings, best, noise, target_rank=ranking[:, ranks])
+        _round(network, specification, settings, best, noise, ranking[:, ranks], stop)
     return AttackResult(best.points, best.margins)
 
 
@@ -118,6 +125,7 @@ def _round(
     best: _Best,
     starts: Tensor,
     target_rank: Tensor | None,
+    stop: Callable[[], bool],
 ) -> None:
     """One start per entry of `starts` for all images that are not fooled, in chunks of bounded size."""
     every = torch.ones_like(best.margins, dtype=torch.bool)
@@ -125,7 +133,7 @@ def _round(
     per_chunk = max(1, settings.batch_size // starts.shape[1])
     for images in open_images.split(per_chunk):
         targets = None if target_rank is None else target_rank[images]
-        _descend(network, specification[images], settings, best, images, starts[images], targets)
+        _descend(network, specification[images], settings, best, images, starts[images], targets, stop)
 
 
 def _descend(
@@ -136,6 +144,7 @@ def _descend(
     images: Tensor,
     points: Tensor,
     targets: Tensor | None,
+    stop: Callable[[], bool],
 ) -> None:
     """Signed-gradient descent from `points` `(k, starts, *shape)` of `images` `(k,)` and their specification.
 
@@ -144,6 +153,8 @@ def _descend(
     box = specification.box
     size = (box.upper - box.lower) / 8 if settings.alpha is None else torch.full_like(box.lower, settings.alpha)
     for step in range(settings.steps + 1):
+        if stop():
+            return
         x = points.flatten(0, 1).requires_grad_(step < settings.steps)
         with torch.set_grad_enabled(step < settings.steps):
             outputs = evaluate(network, x).unflatten(0, points.shape[:2])

@@ -261,6 +261,15 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         low=0,
     ),
     Option(
+        "bab.instances",
+        INTEGER,
+        None,
+        "Open instances that are searched side by side, in common batches; 1 on a CPU and 16 on a GPU if it is not set.",
+        "--bab_instances",
+        engines=NATIVE,
+        low=1,
+    ),
+    Option(
         "bab.max_domains",
         COUNT,
         math.inf,

@@ -79,6 +79,16 @@ class Core:
         blocks = (block for layer in self.layers for block in (layer.from_input, *layer.from_layers.values()))
         return sum(block.nonzeros for block in blocks)
 
+    def select(self, columns: Tensor) -> Core:
+        """The core of these columns of a batch of subproblems: all are its own. (Those of a `Joint` differ.)"""
+        return self
+
+    def beside(self, mix: Tensor) -> Tensor | None:
+        """The literals of the clause that each column of `mix` is about; None if every clause has but one literal."""
+        if len(self.clause.unique()) == len(self.clause):
+            return None
+        return self.clause.unsqueeze(1) == self.clause[mix.argmax(0)]
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Core:
         """The same core elsewhere or in another precision."""
         layers = tuple(

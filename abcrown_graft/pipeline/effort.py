@@ -16,6 +16,7 @@ from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.specification.robustness import Robustness
 from abcrown_graft.verify.problem import VerifySettings
 
+TOGETHER_ON_GPU = 16  # instances: enough for full batches, and the matrices of so many cores fit into the memory
 BOUND_METHODS = {"ibp": "interval", "crown": "crown", "alpha-crown": "crown"}
 
 
@@ -46,11 +47,19 @@ def verify_settings(config: Config) -> VerifySettings:
         batch_size=config["solver.batch_size"],
         seed=config["general.seed"],
         double=config["general.double_fp"],
+        search_together=_searched_together(config),
         search=search_settings(config),
         complete_verifier=config["general.complete_verifier"],
         mip=mip_settings(config),
         test_core=config["debug.test_core"],
     )
+
+
+def _searched_together(config: Config) -> int:
+    chosen = config["bab.instances"]
+    if chosen is not None:
+        return chosen
+    return TOGETHER_ON_GPU if config["general.device"] == "cuda" else 1
 
 
 def radius(config: Config) -> float | None:

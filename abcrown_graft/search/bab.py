@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,12 +10,14 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.core.core import Core
-from abcrown_graft.search.branching import BRANCHING, BranchingSettings
+from abcrown_graft.search.branching import BranchingSettings
+from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.certificate import certified_bound
 from abcrown_graft.search.dual import Duals, root_duals
 from abcrown_graft.search.frontier import Frontier, carried_over
 from abcrown_graft.search.leaf import decide_leaf
-from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
+from abcrown_graft.search.optimize import AdamSettings, Optimized
+from abcrown_graft.search.task import Steps, Task, alone
 from abcrown_graft.search.tighten import tighten
 from abcrown_graft.verdict import Verdict
 
@@ -80,61 +81,73 @@ def search(core: Core, settings: SearchSettings, check_points: CheckPoints | Non
         settings: effort.
         check_points: told points that may be counterexamples; None skips that.
     """
-    return _Search(core, settings, check_points).run()
+    return alone(search_steps(core, settings, check_points, Budget(settings.timeout)))
+
+
+def search_steps(
+    core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget
+) -> Steps[SearchResult]:
+    """`search` as steps that may be shared with other searches, within a budget instead of `settings.timeout`."""
+    return (yield from _Search(core, settings, check_points, budget).steps())
 
 
 class _Search:
-    def __init__(self, core: Core, settings: SearchSettings, check_points: CheckPoints | None) -> None:
-        self.settings, self.check_points = settings, check_points
+    def __init__(
+        self, core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget
+    ) -> None:
+        self.settings, self.check_points, self.budget = settings, check_points, budget
         self.dtype = torch.float64 if settings.double else torch.float32
         self.exact, self.fast = core, core.to(dtype=self.dtype)
-        self.deadline = time.perf_counter() + settings.timeout
         self.open = Frontier()
         self.visited = 0
         self.tight = settings.alpha.iterations == 0
         self.stuck = False
         self.counterexample: Tensor | None = None
 
-    def run(self) -> SearchResult:
-        self._keep_open(optimize(self.fast, self._root(), self.settings.alpha, stop=self._late))
+    def steps(self) -> Steps[SearchResult]:
+        self._keep_open((yield Task(self.fast, self._root(), self.settings.alpha, self.budget)))
         while self.open and self.counterexample is None:
             if self._late():
                 return self._result(Verdict.TIMEOUT)
             if not self.tight and self.visited >= min(TIGHTEN_AFTER, self.settings.max_domains):
-                self._tighten()
+                yield from self._tighten()
             elif self.visited >= self.settings.max_domains:
                 return self._result(Verdict.UNKNOWN)
-            elif not self._split(self.open.take(max(1, self.settings.batch_size // 2))):
+            elif not (yield from self._split(self.open.take(self._room()))):
                 return self._result(Verdict.UNKNOWN)
         return self._result(Verdict.VERIFIED if self.counterexample is None else Verdict.FALSIFIED)
 
-    def _split(self, taken: Optimized) -> bool:
+    def _room(self) -> int:
+        """How many subproblems to split at once; a batch is shared with the searches beside this one."""
+        return max(1, self.settings.batch_size // (2 * self.budget.sharing))
+
+    def _split(self, taken: Optimized) -> Steps[bool]:
         """Bounds the halves of subproblems; False if one that cannot be split cannot be decided either."""
         parents = self._without_leaves(taken)
         if self.stuck:
             self.open.push(taken)
             return False
         if len(parents.lower) and self.counterexample is None:
-            children = optimize(self.fast, self._children(parents), self.settings.beta, stop=self._late)
+            children = yield Task(self.fast, parents, self.settings.beta, self.budget, self.settings.branching)
             self.visited += len(children.lower)
-            self._keep_open(_at_least(children, parents.lower.repeat(2)))
+            self._keep_open(_at_least(children, parents.lower.repeat_interleave(2)))
         return True
 
-    def _tighten(self) -> None:
+    def _tighten(self) -> Steps[None]:
         """Tightens the core's bounds, once, and bounds what is open again on the smaller core."""
         self.tight = True
         effort = replace(self.settings.alpha, iterations=math.ceil(self.settings.alpha.iterations / TIGHTEN_SHARE))
-        new = tighten(self.exact, effort, self.settings.batch_size, self.dtype, self._late)
+        new = yield from tighten(self.exact, effort, self.settings.batch_size, self.dtype, self.budget)
         old, self.exact, self.fast = self.exact, new, new.to(dtype=self.dtype)
         frontier, self.open = self.open, Frontier()
         settings = self.settings.beta if self.visited else self.settings.alpha
         while frontier and self.counterexample is None:
             before = frontier.take(self.settings.batch_size)
             duals = carried_over(before.duals, old, new)
-            self._keep_open(_at_least(optimize(self.fast, duals, settings, stop=self._late), before.lower))
+            self._keep_open(_at_least((yield Task(self.fast, duals, settings, self.budget)), before.lower))
 
     def _late(self) -> bool:
-        return time.perf_counter() > self.deadline
+        return self.budget.late()
 
     def _result(self, verdict: Verdict) -> SearchResult:
         return SearchResult(verdict, self.visited, min(0.0, self.open.lowest), self.counterexample, self.exact)
@@ -143,23 +156,6 @@ class _Search:
         """One subproblem per clause, with equal weights and CROWN's adaptive slopes."""
         member = (self.fast.clause.unsqueeze(1) == self.fast.clause.unique()).to(self.fast.lower.dtype)
         return root_duals(self.fast, member / member.sum(0))
-
-    def _children(self, parents: Optimized) -> Duals:
-        """Both halves of each parent: all the active ones, then all the inactive ones.
-
-        Where the split neuron had its lower line, β starts with what leaves P as it was, so that the
-        bound starts at the parent's: A (1 - α) on the active side, A α on the inactive one.
-        """
-        neuron = BRANCHING[self.settings.branching.method](self.fast, parents, self.settings.branching)
-        column = torch.arange(len(neuron), device=neuron.device)
-        below = parents.bound.coefficients[neuron, column].clamp(min=0)
-        alpha = parents.duals.slack[neuron, column]
-        halves = []
-        for sign, start in ((1.0, below * (1 - alpha)), (-1.0, below * alpha)):
-            split, slack = parents.duals.split.clone(), parents.duals.slack.clone()
-            split[neuron, column], slack[neuron, column] = sign, start
-            halves.append(replace(parents.duals, split=split, slack=slack))
-        return Duals.cat(halves)
 
     def _keep_open(self, found: Optimized) -> None:
         """Drops what is certified and keeps the rest, whose worst points may hold a counterexample."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -82,13 +82,10 @@ def kfsb(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
 def _child_values(core: Core, found: Optimized, tried: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """What the two children's bounds reduce to for every candidate, `(candidates, batch)`."""
     rows, batch = tried.shape
-    columns = torch.arange(batch, device=tried.device).repeat(2 * rows)
+    where = torch.arange(batch * rows * 2, device=tried.device)
+    columns, neurons = where // (2 * rows), tried.T.flatten().repeat_interleave(2)
     duals = found.duals[columns]
-    where = torch.arange(len(columns), device=tried.device)
-    sign = torch.ones(2, rows * batch, dtype=duals.split.dtype, device=tried.device)
-    sign[1] = -1
-    split, slack = duals.split.clone(), duals.slack.clone()
-    split[tried.flatten().repeat(2), where] = sign.flatten()
-    slack[tried.flatten().repeat(2), where] = 0
-    lower = dual_bound(core, replace(duals, split=split, slack=slack)).lower.view(2, rows, batch)
-    return reduce(lower[0], lower[1])
+    duals.split[neurons, where] = torch.where(where % 2 == 0, 1.0, -1.0).to(duals.split)
+    duals.slack[neurons, where] = 0
+    lower = dual_bound(core.select(columns), duals).lower.view(batch, rows, 2)
+    return reduce(lower[..., 0], lower[..., 1]).T

@@ -18,11 +18,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from abcrown_graft.core.core import Core
+
+if TYPE_CHECKING:
+    from abcrown_graft.search.joint import JointCore
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +94,28 @@ def root_duals(core: Core, mix: Tensor) -> Duals:
     return Duals(mix, torch.zeros_like(alpha), alpha)
 
 
-def slices(core: Core) -> list[slice]:
+def slices(core: Core | JointCore) -> list[slice]:
     """The rows of each layer in a tensor over all neurons."""
     ends = accumulate([0, *core.sizes])
     return [slice(first, last) for first, last in pairwise(ends)]
 
 
-def dual_bound(core: Core, duals: Duals) -> Bound:
+def per_column(values: Tensor) -> Tensor:
+    """Values of a core `(n,)`, or of the cores that the columns belong to `(n, batch)`, to go with `(n, batch)`."""
+    return values.unsqueeze(1) if values.dim() == 1 else values
+
+
+def dot(values: Tensor, columns: Tensor) -> Tensor:
+    """The sums `(batch,)` of values, `(n,)` or `(n, batch)`, times columns `(n, batch)`."""
+    return values @ columns if values.dim() == 1 else (values * columns).sum(0)
+
+
+def dual_bound(core: Core | JointCore, duals: Duals) -> Bound:
     """Lower bounds of the subproblems' mixes; valid for any weights >= 0, α in [0, 1] and β >= 0."""
     rows = slices(core)
     pending = [weights.transpose_times(duals.mix) for weights in core.out_layers]
     at_input = core.out_input.transpose_times(duals.mix)
-    lower = core.out_constant @ duals.mix
+    lower = dot(core.out_constant, duals.mix)
     free = duals.split == 0
     below = torch.where(free, duals.slack, duals.split.clamp(min=0))
     penalty = duals.slack * duals.split
@@ -111,12 +125,12 @@ def dual_bound(core: Core, duals: Duals) -> Bound:
         slope, intercept = _lines(pending[k], layer.lower, layer.upper, free[at], below[at])
         multipliers = pending[k] * slope - penalty[at]
         found.append((pending[k], multipliers, slope, intercept))
-        lower += (pending[k] * intercept).sum(0) + layer.constant @ multipliers
+        lower += (pending[k] * intercept).sum(0) + dot(layer.constant, multipliers)
         for j, block in layer.from_layers.items():
             pending[j] += block.transpose_times(multipliers)
         at_input += layer.from_input.transpose_times(multipliers)
     centre, radius = (core.lower + core.upper) / 2, (core.upper - core.lower) / 2
-    lower += centre @ at_input - radius @ at_input.abs()
+    lower += dot(centre, at_input) - dot(radius, at_input.abs())
     none = at_input.new_zeros(0, len(duals))
     joined = [torch.cat(parts) for parts in zip((none,) * 4, *reversed(found), strict=True)]
     return Bound(lower, *joined, at_input)
@@ -124,28 +138,28 @@ def dual_bound(core: Core, duals: Duals) -> Bound:
 
 def _lines(a: Tensor, lower: Tensor, upper: Tensor, free: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
     """Slope and intercept of the line under (a >= 0, or the neuron is split) or over (a < 0) each neuron."""
-    chord = (upper / (upper - lower)).unsqueeze(1)
+    chord = per_column(upper / (upper - lower))
     above = free & (a < 0)
-    return torch.where(above, chord, below), above * (-chord * lower.unsqueeze(1))
+    return torch.where(above, chord, below), above * (-chord * per_column(lower))
 
 
-def primal_values(core: Core, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
+def primal_values(core: Core | JointCore, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
     """The point that the bound suggests: x `(d, batch)`, v `(neurons, batch)`, and literals `(literals, batch)`.
 
     x is a corner of the box up to rounding, or between corners where the bound does not care.
     """
     centre, radius = (core.lower + core.upper) / 2, (core.upper - core.lower) / 2
-    x = torch.addcmul(centre.unsqueeze(1), bound.at_input.sign(), radius.unsqueeze(1), value=-1)
+    x = torch.addcmul(per_column(centre), bound.at_input.sign(), per_column(radius), value=-1)
     outputs: list[Tensor] = []
     values: list[Tensor] = []
     for k, rows in enumerate(slices(core)):
         layer = core.layers[k]
-        v = layer.from_input @ x + layer.constant.unsqueeze(1)
+        v = layer.from_input @ x + per_column(layer.constant)
         for j, block in layer.from_layers.items():
             v = v + block @ outputs[j]
         values.append(v)
         outputs.append(bound.slope[rows] * v + bound.intercept[rows])
-    literals = core.out_input @ x + core.out_constant.unsqueeze(1)
+    literals = core.out_input @ x + per_column(core.out_constant)
     for weights, y in zip(core.out_layers, outputs, strict=True):
         literals = literals + weights @ y
     return x, torch.cat([x[:0], *values]), literals

@@ -46,6 +46,9 @@ class Optimized:
         points = (part[:, columns] for part in (self.values, self.inputs, self.literals))
         return Optimized(self.duals[columns], bound, *points)
 
+    def __len__(self) -> int:
+        return len(self.duals)
+
     @classmethod
     def cat(cls, parts: list[Optimized]) -> Optimized:
         """Several batches as one."""
@@ -80,6 +83,7 @@ def optimize(
                 break
             if count <= KEEP_WHILE * len(going):
                 found, going = found[improvable], going[improvable]
+                core = core.select(improvable)
                 adam.keep(improvable)
         found = _evaluated(core, adam.step(found))
         best.update(going, found)
@@ -127,9 +131,8 @@ class _Adam:
         self.rate = torch.where(self.free, settings.lr_alpha, settings.lr_beta).to(duals.slack)
         self.most = torch.where(self.free, 1.0, torch.inf).to(duals.slack)
         self.slack = _Moments(duals.slack)
-        self.member: Tensor | None = None
-        if len(core.clause.unique()) < len(core.clause):
-            self.member = core.clause.unsqueeze(1) == core.clause[duals.mix.argmax(0)]
+        self.member = core.beside(duals.mix)
+        if self.member is not None:
             self.mix, self.mix_rate = _Moments(duals.mix), duals.mix.new_tensor(settings.lr_alpha)
 
     def keep(self, columns: Tensor) -> None:

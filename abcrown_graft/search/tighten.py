@@ -7,7 +7,6 @@ bounds. Layers are taken from the first on; what becomes stable leaves the core 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -16,14 +15,14 @@ from torch import Tensor
 from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core
 from abcrown_graft.core.elimination import with_bounds
+from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.certificate import certified_bound
 from abcrown_graft.search.dual import mix_of, root_duals
-from abcrown_graft.search.optimize import AdamSettings, optimize
+from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.search.task import Steps, Task
 
 
-def tighten(
-    core: Core, settings: AdamSettings, batch_size: int, dtype: torch.dtype, stop: Callable[[], bool] = lambda: False
-) -> Core:
+def tighten(core: Core, settings: AdamSettings, batch_size: int, dtype: torch.dtype, budget: Budget) -> Steps[Core]:
     """The core over tighter bounds, in float64.
 
     Args:
@@ -31,26 +30,27 @@ def tighten(
         settings: effort.
         batch_size: bounds optimised at once.
         dtype: of the optimisation; its outcome is certified in float64.
-        stop: ends the work early.
+        budget: ends the work early.
     """
     number = 0
-    while number < len(core.layers) and not stop():
+    while number < len(core.layers) and not budget.late():
         layer, depth = core.layers[number], len(core.layers)
         if layer.from_layers:
-            core = with_bounds(core, number, *_bounds(core, number, settings, batch_size, dtype, stop))
+            bounds = yield from _bounds(core, number, settings, batch_size, dtype, budget)
+            core = with_bounds(core, number, *bounds)
         number += len(core.layers) == depth
     return core
 
 
 def _bounds(
-    core: Core, number: int, settings: AdamSettings, batch_size: int, dtype: torch.dtype, stop: Callable[[], bool]
-) -> tuple[Tensor, Tensor]:
+    core: Core, number: int, settings: AdamSettings, batch_size: int, dtype: torch.dtype, budget: Budget
+) -> Steps[tuple[Tensor, Tensor]]:
     """Lower and upper bounds of one layer's neurons, no looser than they were."""
     exact = _neurons_as_literals(core, number)
     fast = exact.to(dtype=dtype)
     found = []
     for literals in torch.arange(len(exact.clause), device=core.lower.device).split(batch_size):
-        best = optimize(fast, root_duals(fast, mix_of(fast, literals)), settings, stop=stop)
+        best = yield Task(fast, root_duals(fast, mix_of(fast, literals)), settings, budget)
         found.append(certified_bound(exact, best.duals.mix, best.duals.split, best.multipliers))
     lower, negative_upper = torch.cat(found).chunk(2)
     layer = core.layers[number]

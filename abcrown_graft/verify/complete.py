@@ -1,10 +1,10 @@
-"""The complete stage: one open instance at a time is reduced to its core, and that is searched."""
+"""The complete stage: open instances are reduced to their cores, and these are searched."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,19 +14,18 @@ from torch import Tensor
 from abcrown_graft.core.check import check_core
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.search.bab import SearchResult, SearchSettings
+from abcrown_graft.search.budget import Budget
+from abcrown_graft.search.task import Steps
+from abcrown_graft.search.together import together
 from abcrown_graft.specification.specification import Specification
 from abcrown_graft.verify.completion import COMPLETE
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.points import fools_alone, inside_box
-from abcrown_graft.verify.problem import Batch
+from abcrown_graft.verify.problem import Batch, OutOfTime
 from abcrown_graft.verify.stages import rigorous_bounds
 from abcrown_graft.verify.verdict import Verdict
 
 log = logging.getLogger(__name__)
-
-
-class OutOfTime(Exception):
-    """The instance's time is over before its core is made."""
 
 
 @contextmanager
@@ -40,30 +39,70 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@_one_thread()
-def decide_open(batch: Batch, k: int) -> None:
-    """Gives the open instance at position `k` its verdict, whatever happens.
+def decide_open(batch: Batch, positions: Sequence[int]) -> Iterator[int]:
+    """Gives open instances their verdicts, whatever happens, and yields the position of each as it is decided.
 
-    Where memory runs out, the search is run again with half the subproblems at once; an instance that
-    fails otherwise is `error`, and the others go on.
+    They are searched side by side and share the time. Where memory runs out, the instance is searched again alone, with
+    half the subproblems at once; one that fails otherwise is `error`, and the others go on.
     """
-    settings = batch.settings.search
-    while k not in batch.decisions:
-        start = time.perf_counter()
-        try:
-            _decide(batch, k, settings)
-        except OutOfTime:
-            batch.decide(k, Verdict.TIMEOUT, "timeout")
-        except Exception as error:
-            out_of_memory = is_out_of_memory(error)
-            if out_of_memory and settings is not None and settings.batch_size > 1:
-                settings = replace(settings, batch_size=settings.batch_size // 2)
-                continue
-            log.debug("instance %d failed", batch.indices[k], exc_info=True)
-            verdict = Verdict.OUT_OF_MEMORY if out_of_memory else Verdict.ERROR
-            batch.decide(k, verdict, str(verdict), failure(error))
-        finally:
-            batch.seconds[k] += time.perf_counter() - start
+    yield from _decide(batch, positions, batch.settings.search)
+
+
+def _decide(batch: Batch, positions: Sequence[int], settings: SearchSettings | None) -> Iterator[int]:
+    again = []
+    with _one_thread():
+        for k, outcome in _outcomes(batch, positions, settings):
+            if is_out_of_memory(outcome) and settings is not None and settings.batch_size > 1:
+                again.append(k)
+            else:
+                _conclude(batch, k, outcome)
+                yield k
+    for k in again:
+        yield from _decide(batch, [k], replace(settings, batch_size=settings.batch_size // 2))
+
+
+def _outcomes(
+    batch: Batch, positions: Sequence[int], settings: SearchSettings | None
+) -> Iterator[tuple[int, tuple[SearchResult, str] | Exception]]:
+    """What each search came to; the time it took is charged to the instance."""
+    budgets = [Budget(batch.settings.timeout - batch.seconds[k]) for k in positions]
+    for budget in budgets:
+        budget.share(len(positions))
+    _bound_together(batch, positions, budgets)
+    searches = [_search(batch, k, settings, budget) for k, budget in zip(positions, budgets, strict=True)]
+    for number, outcome in together(list(zip(searches, budgets, strict=True))):
+        budgets[number].left()
+        batch.seconds[positions[number]] += budgets[number].spent
+        yield positions[number], outcome
+
+
+def _bound_together(batch: Batch, positions: Sequence[int], budgets: Sequence[Budget]) -> None:
+    """Computes the bounds of several instances at once; if that fails, each search computes its own."""
+    if len(positions) == 1 or batch.settings.search is None:
+        return
+
+    def checkpoint() -> None:
+        if any(budget.late() for budget in budgets):
+            raise OutOfTime
+
+    try:
+        rigorous_bounds(batch, list(positions), batch.settings.method, checkpoint)
+    except Exception as error:
+        log.debug("bounds of instances %s failed: %s", positions, failure(error))
+
+
+def _conclude(batch: Batch, k: int, outcome: tuple[SearchResult, str] | Exception) -> None:
+    if isinstance(outcome, OutOfTime):
+        batch.decide(k, Verdict.TIMEOUT, "timeout")
+    elif isinstance(outcome, Exception):
+        log.debug("instance %d failed", batch.indices[k], exc_info=outcome)
+        verdict = Verdict.OUT_OF_MEMORY if is_out_of_memory(outcome) else Verdict.ERROR
+        batch.decide(k, verdict, str(verdict), failure(outcome))
+    else:
+        found, status = outcome
+        if found.verdict is not Verdict.FALSIFIED and math.isfinite(found.lower_bound):
+            batch.lower_bound[k] = max(batch.lower_bound.get(k, found.lower_bound), found.lower_bound)
+        batch.decide(k, found.verdict, status)
 
 
 def failure(error: Exception) -> str:
@@ -71,34 +110,31 @@ def failure(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
 
 
-def _decide(batch: Batch, k: int, settings: SearchSettings | None) -> None:
-    left = batch.settings.timeout - batch.seconds[k]
-    if left <= 0:
-        batch.decide(k, Verdict.TIMEOUT, "timeout")
-    elif settings is None:
-        batch.decide(k, Verdict.UNKNOWN, "unknown")
-    else:
-        found, status = _search(batch, k, replace(settings, timeout=left))
-        if found.verdict is not Verdict.FALSIFIED:
-            batch.lower_bound[k] = max(batch.lower_bound.get(k, found.lower_bound), found.lower_bound)
-        batch.decide(k, found.verdict, status)
+def _search(
+    batch: Batch, k: int, settings: SearchSettings | None, budget: Budget
+) -> Steps[tuple[SearchResult, str]]:
+    """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for.
 
-
-def _search(batch: Batch, k: int, settings: SearchSettings) -> tuple[SearchResult, str]:
-    """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for."""
-    deadline = time.perf_counter() + settings.timeout
+    Raises:
+        OutOfTime: before there is a core.
+    """
 
     def checkpoint() -> None:
-        if time.perf_counter() > deadline:
+        if budget.late():
             raise OutOfTime
 
+    checkpoint()
+    if settings is None:
+        return SearchResult(Verdict.UNKNOWN, lower_bound=-math.inf), "unknown"
     bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, checkpoint)
     literals = _literals(batch.specification[k : k + 1], ~((clauses > 0) & clauses.isfinite()))
     core = reduce_to_core(bounds, *literals)
     if batch.settings.test_core:
         check_core(core, bounds.network, bounds.box, *literals[:2])
     complete = COMPLETE[batch.settings.complete_verifier]
-    return complete(core, settings, batch.settings.mip, deadline, lambda points: _counterexample(batch, k, points))
+    return (
+        yield from complete(core, settings, batch.settings.mip, budget, lambda points: _counterexample(batch, k, points))
+    )
 
 
 def _literals(specification: Specification, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:

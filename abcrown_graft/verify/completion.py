@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from abcrown_graft.core.core import Core
 from abcrown_graft.registry import Registry
-from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings, search
+from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings, search_steps
+from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.mip import MipSettings, solve_mip
+from abcrown_graft.search.task import Steps
 from abcrown_graft.verify.verdict import Verdict
 
 TINY = 30  # unstable neurons up to which a mixed-integer program is tried before branch and bound
 TINY_SHARE = 0.25  # of the time that is left
 
-Complete = Callable[[Core, SearchSettings, MipSettings, float, CheckPoints], tuple[SearchResult, str]]
-"""From a core, efforts, the deadline on `time.perf_counter`, and the judge of points to result and status."""
+Complete = Callable[[Core, SearchSettings, MipSettings, Budget, CheckPoints], Steps[tuple[SearchResult, str]]]
+"""From a core, efforts, what may be spent, and the judge of points to the steps that lead to result and status."""
 
 COMPLETE: Registry[Complete] = Registry("complete verifier")
 
 
 @COMPLETE.register("bab")
 def branch_and_bound(
-    core: Core, settings: SearchSettings, mip: MipSettings, deadline: float, check_points: CheckPoints
-) -> tuple[SearchResult, str]:
+    core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
+) -> Steps[tuple[SearchResult, str]]:
     """α-CROWN, then branch and bound."""
-    found = search(core, replace(settings, timeout=deadline - time.perf_counter()), check_points)
+    found = yield from search_steps(core, settings, check_points, budget)
     if found.verdict is Verdict.VERIFIED:
         return found, "safe" if found.visited else "safe-incomplete"
     return found, "unsafe-bab" if found.verdict is Verdict.FALSIFIED else str(found.verdict)
@@ -34,19 +35,19 @@ def branch_and_bound(
 
 @COMPLETE.register("skip")
 def incomplete_only(
-    core: Core, settings: SearchSettings, mip: MipSettings, deadline: float, check_points: CheckPoints
-) -> tuple[SearchResult, str]:
+    core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
+) -> Steps[tuple[SearchResult, str]]:
     """α-CROWN alone: of the margins, then of the neurons too."""
-    return branch_and_bound(core, replace(settings, max_domains=0), mip, deadline, check_points)
+    return (yield from branch_and_bound(core, replace(settings, max_domains=0), mip, budget, check_points))
 
 
 @COMPLETE.register("mip")
 def mixed_integer(
-    core: Core, settings: SearchSettings, mip: MipSettings, deadline: float, check_points: CheckPoints
-) -> tuple[SearchResult, str]:
+    core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
+) -> Steps[tuple[SearchResult, str]]:
     """α-CROWN, then a mixed-integer program over the bounds it found."""
-    first, status = incomplete_only(core, settings, mip, deadline, check_points)
-    left = deadline - time.perf_counter()
+    first, status = yield from incomplete_only(core, settings, mip, budget, check_points)
+    left = budget.left()
     if first.verdict is not Verdict.UNKNOWN or left <= 0:
         return first, status
     found = solve_mip(first.core or core, replace(mip, timeout=left), check_points)
@@ -57,12 +58,13 @@ def mixed_integer(
 
 @COMPLETE.register("auto")
 def automatic(
-    core: Core, settings: SearchSettings, mip: MipSettings, deadline: float, check_points: CheckPoints
-) -> tuple[SearchResult, str]:
+    core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
+) -> Steps[tuple[SearchResult, str]]:
     """A mixed-integer program first where the core is tiny, otherwise and after that branch and bound."""
     if sum(core.sizes) <= TINY:
-        now = time.perf_counter()
-        found, status = mixed_integer(core, settings, mip, now + TINY_SHARE * (deadline - now), check_points)
+        budget.reserve = (1 - TINY_SHARE) * budget.left()
+        found, status = yield from mixed_integer(core, settings, mip, budget, check_points)
+        budget.reserve = 0.0
         if found.verdict in (Verdict.VERIFIED, Verdict.FALSIFIED):
             return found, status
-    return branch_and_bound(core, settings, mip, deadline, check_points)
+    return (yield from branch_and_bound(core, settings, mip, budget, check_points))

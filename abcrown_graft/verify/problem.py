@@ -35,6 +35,7 @@ class VerifySettings:
         batch_size: images in one batch.
         seed: of the attack's random starts.
         double: search in float64 too; verdicts are always decided in float64.
+        search_together: open instances that are searched side by side, in common batches.
         search: α-CROWN, and branch and bound, for what the incomplete stage leaves open; None to leave it `unknown`.
         complete_verifier: what follows α-CROWN, see `complete.COMPLETE`.
         mip: the solver of mixed-integer programs.
@@ -50,6 +51,7 @@ class VerifySettings:
     batch_size: int = 64
     seed: int = 100
     double: bool = False
+    search_together: int = 1
     search: SearchSettings | None = None
     complete_verifier: str = "bab"
     mip: MipSettings = MipSettings()
@@ -75,6 +77,10 @@ class Subject:
         """Copies on `device` in the precisions needed; `network` had best be in float64."""
         exact = network.to(device, torch.float64)
         return cls(module.to(device).eval(), exact.to(dtype=torch.float64 if double else torch.float32), exact)
+
+
+class OutOfTime(Exception):
+    """The time of an instance is over."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         self.seconds = [0.0] * len(self.images)
+        self._started, self._sharing = 0.0, list[int]()
         self.predicted = torch.full_like(self.labels, -1)
 
     @cached_property
@@ -162,21 +169,36 @@ class Batch:
             with torch.backends.cudnn.flags(enabled=False):
                 found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=checkpoint)
         else:
-            found = bound_network(self.subject.network, self.approximate.box[at], method)
+            found = bound_network(self.subject.network, self.approximate.box[at], method, checkpoint=checkpoint)
         self._bounds[rigorous] = (list(positions), method, found)
         return found
 
     @contextmanager
     def shared_time(self) -> Iterator[list[int]]:
-        """Yields the open positions, and shares the time the body takes among them."""
+        """Yields the open positions, and shares the time the body takes among them. `OutOfTime` ends the body."""
         positions = self.open()
-        start = time.perf_counter()
+        self._started, self._sharing = time.perf_counter(), positions
         try:
             yield positions
+        except OutOfTime:
+            pass
         finally:
-            spent = time.perf_counter() - start
+            spent = time.perf_counter() - self._started
             for k in positions:
                 self.seconds[k] += spent / len(positions)
+            self._sharing = []
+
+    def late(self) -> bool:
+        """Within `shared_time`: whether the time of some open instance is over."""
+        if not self._sharing:
+            return False
+        share = (time.perf_counter() - self._started) / len(self._sharing)
+        return max(self.seconds[k] for k in self._sharing) + share > self.settings.timeout
+
+    def checkpoint(self) -> None:
+        """Raises OutOfTime if it is `late`."""
+        if self.late():
+            raise OutOfTime
 
     def result(self, k: int) -> InstanceResult:
         """Of a decided instance."""

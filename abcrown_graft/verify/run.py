@@ -31,7 +31,7 @@ def verify_images(
     on_counterexample: OnCounterexample | None = None,
     specify: Specify | None = None,
 ) -> Iterator[InstanceResult]:
-    """Verdicts in the order of the images: a batch goes through the cascade, then each open image is searched.
+    """Verdicts as they come: a batch goes through the cascade, then the open images are searched in their order.
 
     Args:
         subject: the network; its device is where the work is done.
@@ -104,12 +104,16 @@ def _run(
 
 def _decided(batch: Batch, on_counterexample: OnCounterexample | None) -> Iterator[InstanceResult]:
     """The results of a batch that has been through the cascade; what it left open is decided when its turn comes."""
+    given: set[int] = set()
     for k in range(len(batch.images)):
-        if k not in batch.decisions:
-            decide_open(batch, k)
-        if on_counterexample is not None and k in batch.counterexamples:
-            on_counterexample(int(batch.indices[k]), batch.counterexamples[k])
-        yield batch.result(k)
+        if k in given:
+            continue
+        together = batch.open()[: batch.settings.search_together]
+        for ready in [k] if k in batch.decisions else decide_open(batch, together):
+            given.add(ready)
+            if on_counterexample is not None and ready in batch.counterexamples:
+                on_counterexample(int(batch.indices[ready]), batch.counterexamples[ready])
+            yield batch.result(ready)
 
 
 def _failed(batch: Batch, verdict: Verdict, error: Exception) -> InstanceResult:

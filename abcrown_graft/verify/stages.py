@@ -51,7 +51,7 @@ def attack(batch: Batch) -> None:
             return
         at = torch.tensor(positions)
         seeds = [batch.settings.seed + 7919 * int(batch.indices[k]) for k in positions]
-        found = pgd_attack(batch.subject.network, batch.approximate[at], batch.settings.attack, seeds)
+        found = pgd_attack(batch.subject.network, batch.approximate[at], batch.settings.attack, seeds, batch.late)
         points = inside_box(batch, positions, found.points)
         with torch.no_grad():
             margins = batch.specification[at].margins(batch.subject.module(points))
@@ -65,7 +65,7 @@ def attack(batch: Batch) -> None:
 def incomplete(batch: Batch) -> None:
     """Interval bounds, then CROWN; a proof counts only if it is float64's.
 
-    On a CPU, where a search follows, CROWN runs in float64 alone: what it leaves open needs these bounds for its core.
+    Instances whose time is over meanwhile stay open, for the complete stage to say so. On a CPU, where a search follows, CROWN runs in float64 alone: what it leaves open needs these bounds for its core.
     """
     for method in ("interval", "crown") if batch.settings.method == "crown" else ("interval",):
         with batch.shared_time() as positions:
@@ -77,7 +77,8 @@ def _prove(batch: Batch, positions: list[int], method: str) -> None:
     found, promising = {}, positions
     if method == "interval" or batch.settings.search is None or batch.images.is_cuda:
         specification = batch.approximate[torch.tensor(positions)]
-        lower = literal_lower_bounds(batch.bounds(positions, method), specification, method).amax(2).amin(1)
+        bounds = batch.bounds(positions, method, checkpoint=batch.checkpoint)
+        lower = literal_lower_bounds(bounds, specification, method).amax(2).amin(1)
         found = dict(zip(positions, lower.tolist(), strict=True))
         promising = [k for k in positions if found[k] > 0]
     proved = confirmed_margins(batch, promising, method).tolist() if promising else []
@@ -92,7 +93,7 @@ def _prove(batch: Batch, positions: list[int], method: str) -> None:
 
 def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor:
     """Smallest clauses `(k,)` in float64 with the rounding error taken off: they hold in real arithmetic."""
-    _, clauses = rigorous_bounds(batch, positions, method)
+    _, clauses = rigorous_bounds(batch, positions, method, batch.checkpoint)
     return torch.where(torch.isfinite(clauses).all(1), clauses.amin(1), -math.inf)
 
 

@@ -6,14 +6,19 @@ import pytest
 import torch
 from sample_cores import KINDS, flat_points, instance
 
-from abcrown_graft.core.core import evaluate_core
+from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.search import tighten as tighten_module
+from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import AdamSettings
-from abcrown_graft.search.tighten import tighten
+from abcrown_graft.search.task import alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EFFORT = AdamSettings(15, 0.2, 0.05)
+
+
+def tighten(core: Core, effort: AdamSettings, batch_size: int, dtype: torch.dtype, timeout: float = 60.0) -> Core:
+    return alone(tighten_module.tighten(core, effort, batch_size, dtype, Budget(timeout)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,7 +59,7 @@ def test_it_tightens_and_removes_neurons():
 
 def test_it_stops_when_told_to():
     core = instance("dense", 2).core
-    assert tighten(core, EFFORT, 512, torch.float32, lambda: True) is core
+    assert tighten(core, EFFORT, 512, torch.float32, timeout=0.0) is core
 
 
 def test_only_certified_bounds_count(monkeypatch):

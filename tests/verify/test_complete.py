@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.search.bab import SearchResult, SearchSettings
+from abcrown_graft.search import budget as clock
 from abcrown_graft.search.branching import BranchingSettings
+from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.search.task import Steps
 from abcrown_graft.specification import specification
 from abcrown_graft.specification.robustness import robustness_rows
 from abcrown_graft.verify import complete, completion
@@ -34,8 +38,18 @@ def decided(subject: Subject, images: Tensor, labels: list[int], chosen: VerifyS
     """The batch after the complete stage alone."""
     batch = Batch(subject, chosen or settings(), images, torch.tensor(labels), range(10, 10 + len(labels)))
     for k in range(len(labels)):
-        decide_open(batch, k)
+        assert list(decide_open(batch, [k])) == [k]
     return batch
+
+
+def steps_to(result: SearchResult):
+    """A search that needs no computation."""
+
+    def steps(*_: object) -> Steps[SearchResult]:
+        yield from ()
+        return result
+
+    return steps
 
 
 @pytest.fixture
@@ -81,13 +95,13 @@ class TestStatuses:
         assert status(decided(kinked(0.001), MIDDLE, [0], settings(search=None))) == ("unknown", "unknown")
 
     def test_out_of_time_before(self, kinked, monkeypatch):
-        monkeypatch.setattr(complete, "_search", lambda *_: pytest.fail("there is no time left"))
+        monkeypatch.setattr(complete, "rigorous_bounds", lambda *_: pytest.fail("there is no time left"))
         for search in (SEARCH, None):
             batch = decided(kinked(0.001), MIDDLE, [0], settings(timeout=0.0, search=search))
             assert status(batch) == ("timeout", "timeout")
 
     def test_out_of_time_on_the_way(self, kinked, monkeypatch):
-        monkeypatch.setattr(completion, "search", lambda core, s, check: SearchResult(Verdict.TIMEOUT, 5, -0.25))
+        monkeypatch.setattr(completion, "search_steps", steps_to(SearchResult(Verdict.TIMEOUT, 5, -0.25)))
         batch = decided(kinked(0.001), MIDDLE, [0])
         assert status(batch) == ("timeout", "timeout")
         assert batch.result(0).lower_bound == -0.25
@@ -97,53 +111,47 @@ class TestStatuses:
         second = ([[1.0, -1.0], [1.0, -1.0]], [1.5, 1.5])
         subject = subject_of(layers_of(HIDDEN, second, ([[1.0, -1.0], [0.0, 0.0]], [-0.01, 0.0])))
         now = iter([0.0, 0.0, 0.0, *[9e9] * 99])
-        monkeypatch.setattr(complete.time, "perf_counter", lambda: next(now))
+        monkeypatch.setattr(clock.time, "perf_counter", lambda: next(now))
         monkeypatch.setattr(complete, "reduce_to_core", lambda *_: pytest.fail("there is no time left"))
         assert status(decided(subject, MIDDLE, [0])) == ("timeout", "timeout")
 
-    def test_what_is_decided_stays(self, kinked, monkeypatch):
-        batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
-        batch.decide(0, Verdict.FALSIFIED, "unsafe-pgd")
-        monkeypatch.setattr(complete, "_search", lambda *_: pytest.fail("it is decided"))
-        decide_open(batch, 0)
-        assert status(batch) == ("falsified", "unsafe-pgd")
 
 
 class TestTimeAndBounds:
     def test_the_search_has_what_is_left_of_the_instances_time(self, kinked, monkeypatch):
         given = []
 
-        def watch(core, chosen, check):
-            given.append(chosen.timeout)
-            return SearchResult(Verdict.UNKNOWN)
+        def watch(core, chosen, check, budget):
+            given.append(budget.left())
+            return (yield from steps_to(SearchResult(Verdict.UNKNOWN))())
 
-        monkeypatch.setattr(completion, "search", watch)
+        monkeypatch.setattr(completion, "search_steps", watch)
         batch = Batch(kinked(0.001), settings(timeout=100.0), MIDDLE, torch.tensor([0]), [10])
         batch.seconds[0] = 60.0
-        decide_open(batch, 0)
+        list(decide_open(batch, [0]))
         assert 30 < given[0] < 40
         assert batch.seconds[0] > 60.0
 
     @pytest.mark.parametrize("known, found, kept", [(None, -0.3, -0.3), (-0.1, -0.3, -0.1), (-0.5, -0.3, -0.3)])
     def test_the_better_bound_is_kept(self, kinked, monkeypatch, known, found, kept):
-        monkeypatch.setattr(completion, "search", lambda *_: SearchResult(Verdict.UNKNOWN, 3, found))
+        monkeypatch.setattr(completion, "search_steps", steps_to(SearchResult(Verdict.UNKNOWN, 3, found)))
         batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
         if known is not None:
             batch.lower_bound[0] = known
-        decide_open(batch, 0)
+        list(decide_open(batch, [0]))
         assert batch.lower_bound[0] == kept
 
     def test_only_margins_that_are_open_are_searched(self, layers_of, subject_of, monkeypatch):
         """Class 1 is kinked and near, class 2 far below: one margin is left."""
         out = ([[1.0, -0.5], [0.0, 0.0], [0.0, 0.0]], [0.751, 0.0, -5.0])
         sizes = []
-        whole = completion.search
+        whole = completion.search_steps
 
-        def watch(core, chosen, check):
+        def watch(core, *rest):
             sizes.append(len(core.out_constant))
-            return whole(core, chosen, check)
+            return whole(core, *rest)
 
-        monkeypatch.setattr(completion, "search", watch)
+        monkeypatch.setattr(completion, "search_steps", watch)
         batch = decided(subject_of(layers_of(HIDDEN, out)), MIDDLE, [0])
         assert (sizes, batch.result(0).verdict) == ([1], "verified")
         far = subject_of(layers_of(HIDDEN, (out[0], [9.0, 0.0, -5.0])))
@@ -156,6 +164,45 @@ class TestTimeAndBounds:
         assert status(decided(kinked(-0.001), MIDDLE, [0])) == ("falsified", "unsafe-bab")
 
 
+class TestSideBySide:
+    def test_verdicts_are_those_of_one_by_one(self, layers_of, subject_of):
+        """Nine images around the kink; what differs is the order in which the searches end."""
+        subject = subject_of(layers_of(HIDDEN, ([[1.0, -0.5], [0.0, 0.0]], [0.751, 0.0])))
+        images = torch.cat([MIDDLE + 0.03 * k for k in range(-4, 5)])
+        results = []
+        for count in (1, 4, 9):
+            found = verify_images(subject, images, torch.zeros(9).long(), range(9), settings(search_together=count))
+            results.append({result.index: result for result in found})
+        assert {str(result.verdict) for result in results[0].values()} == {"verified"}
+        for other in results[1:]:
+            assert {k: (r.verdict, r.status) for k, r in other.items()} == {
+                k: (r.verdict, r.status) for k, r in results[0].items()
+            }
+
+    def test_bounds_are_computed_at_once(self, kinked, monkeypatch):
+        calls = []
+        whole = complete.rigorous_bounds
+        monkeypatch.setattr(complete, "rigorous_bounds", lambda b, k, *rest: calls.append(list(k)) or whole(b, k, *rest))
+        batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(3, 1), torch.zeros(3).long(), range(3))
+        assert sorted(decide_open(batch, [0, 2])) == [0, 2]
+        assert calls == [[0, 2], [0], [2]], "the first call's are used by the others"
+        assert batch.open() == [1]
+
+    def test_counterexamples_are_each_instances_own(self, kinked):
+        images = torch.cat([MIDDLE, MIDDLE + 0.2, MIDDLE - 0.05])
+        batch = Batch(kinked(-0.001), settings(), images, torch.zeros(3).long(), range(3))
+        assert sorted(decide_open(batch, [0, 1, 2])) == [0, 1, 2]
+        assert [str(batch.result(k).verdict) for k in range(3)] == ["falsified", "verified", "falsified"]
+        for k in (0, 2):
+            assert (batch.counterexamples[k] - images[k]).abs().max() <= 0.1 + 1e-6
+
+    def test_time_is_charged_once(self, kinked):
+        batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(4, 1), torch.zeros(4).long(), range(4))
+        start = time.perf_counter()
+        assert len(list(decide_open(batch, [0, 1, 2, 3]))) == 4
+        assert 0 < sum(batch.seconds) <= time.perf_counter() - start
+
+
 class Failing:
     """A search that raises `error` while its batch is larger than `fits`; it remembers the batch sizes."""
 
@@ -164,11 +211,11 @@ class Failing:
         self.whole = complete._search
         monkeypatch.setattr(complete, "_search", self)
 
-    def __call__(self, batch: Batch, k: int, chosen: SearchSettings) -> SearchResult:
+    def __call__(self, batch: Batch, k: int, chosen: SearchSettings, budget: Budget) -> Steps[tuple[SearchResult, str]]:
         self.sizes.append(chosen.batch_size)
         if chosen.batch_size > self.fits and self.only in (None, k):
             raise self.error
-        return self.whole(batch, k, chosen)
+        return (yield from self.whole(batch, k, chosen, budget))
 
 
 NO_MEMORY = [torch.OutOfMemoryError("no"), MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't")]
@@ -197,6 +244,13 @@ class TestFailures:
         assert status(batch, 1) == ("error", "error")
         assert search.sizes == [64] * 3
         assert all(seconds > 0 for seconds in batch.seconds)
+
+    def test_side_by_side_it_costs_this_instance_alone_too(self, kinked, monkeypatch):
+        search = Failing(monkeypatch, MemoryError("no"), fits=16, only=1)
+        batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(3, 1), torch.zeros(3).long(), range(3))
+        assert list(decide_open(batch, [0, 1, 2]))[-1] == 1
+        assert [str(batch.result(k).verdict) for k in range(3)] == ["verified"] * 3
+        assert search.sizes == [64, 64, 64, 32, 16]
 
     def test_an_interruption_is_no_failure(self, kinked, monkeypatch):
         Failing(monkeypatch, KeyboardInterrupt())

@@ -60,7 +60,12 @@ class TestNames:
         calls, open_still = [], (completion.SearchResult(completion.Verdict.UNKNOWN), "unknown")
         whole = completion.solve_mip
         monkeypatch.setattr(completion, "solve_mip", lambda *args: calls.append(1) or whole(*args))
-        monkeypatch.setattr(completion, "incomplete_only", lambda *_: open_still)
+
+        def nothing(*_):
+            yield from ()
+            return open_still
+
+        monkeypatch.setattr(completion, "incomplete_only", nothing)
         outcome(kinked(0.2001), settings("auto"))
         assert calls == [1]
         monkeypatch.setattr(completion, "TINY", 0)

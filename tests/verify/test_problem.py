@@ -74,7 +74,7 @@ def test_bounds_are_those_of_the_network_in_the_order_asked_for(subject, method)
 def test_bounds_are_computed_once_where_the_last_ones_serve(subject, monkeypatch):
     calls = []
 
-    def counted(network, box, method):
+    def counted(network, box, method, checkpoint):
         calls.append((len(box), method))
         return bound_network(network, box, method)
 
@@ -95,6 +95,22 @@ def test_time_is_shared_by_the_instances_that_were_open(subject, clock):
         assert positions == [0, 2, 3]
         clock.now += 6.0
     assert batch.seconds == [3.0, 1.0, 3.0, 3.0]
+
+
+def test_time_is_over_when_an_instances_share_exceeds_what_it_has_left(subject, clock):
+    batch = batch_of(subject, 2)
+    batch.seconds = [0.0, batch.settings.timeout - 3.0]
+    assert not batch.late(), "nothing is shared"
+    reached = []
+    with batch.shared_time():
+        clock.now += 5.0
+        batch.checkpoint()
+        clock.now += 2.0
+        reached.append(batch.late())
+        batch.checkpoint()
+        reached.append("more work")
+    assert reached == [True], "the body ends there, and that is no error"
+    assert batch.seconds == [3.5, batch.settings.timeout + 0.5]
 
 
 def test_time_counts_when_the_work_fails(subject, clock):

@@ -141,9 +141,10 @@ def test_a_counterexample_that_cannot_be_kept_is_no_failure_of_the_image(compare
 
 
 def test_without_time_nothing_is_left_open_but_timeouts(compare):
-    """Easy verdicts come nevertheless; what is open after all stages has run out of time."""
+    """Clean predictions come nevertheless; the attack does not begin, and what is open has run out of time."""
     results = run(compare, timeout=0.0)
-    assert [r.verdict for r in results] == EXPECTED
+    assert all(str(r.verdict) in ("timeout", known) for r, known in zip(results, EXPECTED, strict=True))
+    assert [r.index for r in results if r.verdict == Verdict.FALSIFIED] == [2, 11], "misclassified"
     skipped = list(
         verify_images(
             compare,

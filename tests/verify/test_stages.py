@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from abcrown_graft.attack import pgd
 from abcrown_graft.attack.pgd import AttackResult, PGDSettings
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.specification import specification
-from abcrown_graft.verify import stages
+from abcrown_graft.verify import problem, stages
 from abcrown_graft.verify.complete import decide_open
 from abcrown_graft.verify.points import inside_box
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
@@ -35,7 +36,7 @@ def through(subject: Subject, images: torch.Tensor, labels: list[int], chosen: V
     for stage in cascade(batch.settings):
         stage(batch)
     for k in batch.open():
-        decide_open(batch, k)
+        list(decide_open(batch, [k]))
     return batch
 
 
@@ -256,7 +257,7 @@ class TestAttacksAreChecked:
     def pretend(monkeypatch, point: torch.Tensor) -> None:
         """An attack that claims `point` to be a counterexample."""
 
-        def claims(network, given, settings, seeds):
+        def claims(network, given, settings, seeds, stop):
             return AttackResult(point.expand_as(given.box.lower), torch.full((len(given),), -1.0))
 
         monkeypatch.setattr(stages, "pgd_attack", claims)
@@ -291,7 +292,7 @@ class TestAttacksAreChecked:
     def test_every_image_has_its_own_seed(self, compare, monkeypatch):
         seen = []
 
-        def watched(network, given, settings, seeds):
+        def watched(network, given, settings, seeds, stop):
             seen.append(list(seeds))
             return AttackResult(given.box.lower, torch.ones(len(given)))
 
@@ -336,3 +337,43 @@ def test_a_decided_instance_is_left_alone(compare):
     assert batch.decisions[0] is before
     assert batch.decisions[1].verdict == Verdict.VERIFIED
     assert 0 not in batch.lower_bound
+
+
+class TestTheClock:
+    """A clock that jumps an hour, at a look inside a stage."""
+
+    @staticmethod
+    def jumping(monkeypatch, looks: int) -> None:
+        seen = []
+
+        def tell() -> float:
+            seen.append(1)
+            return 0.0 if len(seen) <= looks else 3600.0
+
+        monkeypatch.setattr(problem.time, "perf_counter", tell)
+
+    def test_an_attack_stops(self, layers_of, subject_of, monkeypatch):
+        """Class 0 wins everywhere, so that no start ends the attack."""
+        subject = subject_of(layers_of(([[1.0, 0.0], [0.0, 1.0]], [5.0, 0.0])))
+        steps, whole = [], pgd.evaluate
+        monkeypatch.setattr(pgd, "evaluate", lambda *args: steps.append(1) or whole(*args))
+        batch = batch_of(subject, CORRECT, [0], settings(timeout=60.0))
+        clean_prediction(batch)
+        self.jumping(monkeypatch, 4)
+        stages.attack(batch)
+        assert len(steps) < 8 and batch.open() == [0]
+        assert batch.seconds[0] > 60
+
+    def test_bounds_stop_and_the_instance_is_a_timeout(self, layers_of, subject_of, monkeypatch):
+        layer = ([[4.0, -4.0], [-4.0, 4.0]], [-2.3, 2.3])
+        subject = subject_of(layers_of(layer, layer, ([[1.0, -1.0], [0.0, 0.0]], [3.0, 0.0])))
+        batch = batch_of(subject, CORRECT, [0], settings(timeout=60.0, attack=None, method="crown"))
+        clean_prediction(batch)
+        self.jumping(monkeypatch, 1)
+        stages.incomplete(batch)
+        assert batch.open() == [0] and batch.lower_bound[0] < -2, "interval bounds alone"
+        list(decide_open(batch, [0]))
+        assert str(batch.result(0).verdict) == "timeout"
+
+    def test_in_time_nothing_stops(self, compare):
+        assert str(through(compare, CORRECT, [0], settings(timeout=60.0)).result(0).verdict) == "verified"
