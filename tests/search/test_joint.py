@@ -20,11 +20,21 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def some_cores(kind: str) -> list[Core]:
-    """Of different sizes, one without any neuron, one without some of the layers."""
-    cores = [instance(kind, seed, 0.3 * (seed % 2)).core for seed in range(5)]
+    """Of different sizes, one without any neuron, one without the first layer of the others."""
+    cores = [instance(kind, seed, 0.3 * (seed % 2)).core for seed in range(4)]
     cores.insert(2, instance(kind, 3, 1).core)
+    cores.append(without_first_layer(next(core for core in cores if len(core.layers) > 1)))
     assert len({tuple(core.sizes) for core in cores}) > 3
     return cores
+
+
+def without_first_layer(core: Core) -> Core:
+    """As if all of its neurons were inactive."""
+    layers = [
+        replace(layer, from_layers={j - 1: block for j, block in layer.from_layers.items() if j > 0})
+        for layer in core.layers[1:]
+    ]
+    return replace(core, layers=tuple(layers), out_layers=core.out_layers[1:])
 
 
 def some_duals(core: Core, count: int, seed: int) -> Duals:
