@@ -92,9 +92,7 @@ def search_steps(
 
 
 class _Search:
-    def __init__(
-        self, core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget
-    ) -> None:
+    def __init__(self, core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget) -> None:
         self.settings, self.check_points, self.budget = settings, check_points, budget
         self.dtype = torch.float64 if settings.double else torch.float32
         self.exact, self.fast = core, core.to(dtype=self.dtype)

@@ -1,7 +1,8 @@
 """Several cores of one network as one, so that a batch can hold subproblems of several instances.
 
-Layers are matched by their sites and padded to the largest. A padded neuron counts as split and all its weights are
-zero: it adds nothing to any bound and is never chosen. The columns of a batch are sorted by core.
+The k-th layers of all cores are one, padded to the largest; they need not be of the same site. A padded neuron counts
+as split and all its weights are zero: it adds nothing to any bound and is never chosen. The columns of a batch are
+sorted by core.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from graphlib import TopologicalSorter
-from itertools import pairwise
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
-from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core, Layer
 from abcrown_graft.search.dual import Duals
 from abcrown_graft.search.optimize import Optimized
@@ -101,9 +100,8 @@ class Joint:
     def __init__(self, cores: Sequence[Core], batched: bool | None = None) -> None:
         self.cores = tuple(cores)
         self.batched = cores[0].lower.is_cuda if batched is None else batched
-        sites = _merged([[layer.site for layer in core.layers] for core in cores])
-        aligned = [_aligned(core, sites) for core in cores]
-        layers, outs = ([list(row) for row in zip(*part, strict=True)] for part in zip(*aligned, strict=True))
+        layers = list(zip_longest(*(core.layers for core in cores)))
+        outs = zip_longest(*(core.out_layers for core in cores))
         self.sizes = [max(len(layer.neurons) for layer in row if layer is not None) for row in layers]
         self.rows = [_rows([row[number] for row in layers], self.sizes, core) for number, core in enumerate(cores)]
         inputs, literals, like = len(cores[0].lower), max(len(core.clause) for core in cores), cores[0].lower
@@ -164,26 +162,6 @@ class Joint:
         padding = torch.ones_like(duals.split).index_fill_(0, rows, 0)
         duals = replace(duals, split=duals.split + padding)
         return duals if isinstance(found, Duals) else replace(found, duals=duals)
-
-
-def _merged(orders: list[list[str]]) -> list[str]:
-    """All names, in an order that respects every list."""
-    before: dict[str, set[str]] = {name: set() for names in orders for name in names}
-    for names in orders:
-        for first, second in pairwise(names):
-            before[second].add(first)
-    return list(TopologicalSorter(before).static_order())
-
-
-def _aligned(core: Core, sites: list[str]) -> tuple[list[Layer | None], list[Block | None]]:
-    """The core's layers and their output blocks at the places of their sites, layers named by these places."""
-    place = [sites.index(layer.site) for layer in core.layers]
-    layers: list[Layer | None] = [None] * len(sites)
-    outs: list[Block | None] = [None] * len(sites)
-    for number, layer, out in zip(place, core.layers, core.out_layers, strict=True):
-        layers[number] = replace(layer, from_layers={place[j]: block for j, block in layer.from_layers.items()})
-        outs[number] = out
-    return layers, outs
 
 
 def _rows(layers: Sequence[Layer | None], sizes: list[int], core: Core) -> Tensor:

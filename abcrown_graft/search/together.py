@@ -45,7 +45,7 @@ class _Workshop:
         self._joint: Joint | None = None
 
     def perform(self, tasks: Mapping[int, Task]) -> dict[int, Optimized | Exception | None]:
-        """The results by the searches' numbers. A batch that fails is done again one by one, to tell whose fault it is."""
+        """Results by the searches' numbers. A batch that fails is done again one by one, to tell whose fault it is."""
         kinds: dict[tuple[object, ...], list[int]] = {}
         for number, task in tasks.items():
             kinds.setdefault((task.effort, task.branching, type(task.subproblems)), []).append(number)

@@ -110,9 +110,7 @@ def failure(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
 
 
-def _search(
-    batch: Batch, k: int, settings: SearchSettings | None, budget: Budget
-) -> Steps[tuple[SearchResult, str]]:
+def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budget) -> Steps[tuple[SearchResult, str]]:
     """Bounds, core and search of one instance, all of what decides in float64 with rounding accounted for.
 
     Raises:
@@ -133,7 +131,9 @@ def _search(
         check_core(core, bounds.network, bounds.box, *literals[:2])
     complete = COMPLETE[batch.settings.complete_verifier]
     return (
-        yield from complete(core, settings, batch.settings.mip, budget, lambda points: _counterexample(batch, k, points))
+        yield from complete(
+            core, settings, batch.settings.mip, budget, lambda points: _counterexample(batch, k, points)
+        )
     )
 
 

@@ -7,7 +7,8 @@ import itertools
 import pytest
 from sample_cores import KINDS, Instance, exact_minima, instance
 
-from abcrown_graft.search import bab, together as module
+from abcrown_graft.search import bab
+from abcrown_graft.search import together as module
 from abcrown_graft.search.bab import SearchResult, SearchSettings, search_steps
 from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.budget import Budget

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.search import budget as clock
+from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import AdamSettings
@@ -116,7 +116,6 @@ class TestStatuses:
         assert status(decided(subject, MIDDLE, [0])) == ("timeout", "timeout")
 
 
-
 class TestTimeAndBounds:
     def test_the_search_has_what_is_left_of_the_instances_time(self, kinked, monkeypatch):
         given = []
@@ -182,7 +181,9 @@ class TestSideBySide:
     def test_bounds_are_computed_at_once(self, kinked, monkeypatch):
         calls = []
         whole = complete.rigorous_bounds
-        monkeypatch.setattr(complete, "rigorous_bounds", lambda b, k, *rest: calls.append(list(k)) or whole(b, k, *rest))
+        monkeypatch.setattr(
+            complete, "rigorous_bounds", lambda b, k, *rest: calls.append(list(k)) or whole(b, k, *rest)
+        )
         batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(3, 1), torch.zeros(3).long(), range(3))
         assert sorted(decide_open(batch, [0, 2])) == [0, 2]
         assert calls == [[0, 2], [0], [2]], "the first call's are used by the others"
