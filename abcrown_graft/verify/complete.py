@@ -129,12 +129,12 @@ def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budge
     core = reduce_to_core(bounds, *literals)
     if batch.settings.test_core:
         check_core(core, bounds.network, bounds.box, *literals[:2])
+
+    def check_points(points: Tensor) -> Tensor | None:
+        return _counterexample(batch, k, points)
+
     complete = COMPLETE[batch.settings.complete_verifier]
-    return (
-        yield from complete(
-            core, settings, batch.settings.mip, budget, lambda points: _counterexample(batch, k, points)
-        )
-    )
+    return (yield from complete(core, settings, batch.settings.mip, budget, check_points))
 
 
 def _literals(specification: Specification, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -65,7 +65,8 @@ def attack(batch: Batch) -> None:
 def incomplete(batch: Batch) -> None:
     """Interval bounds, then CROWN; a proof counts only if it is float64's.
 
-    Instances whose time is over meanwhile stay open, for the complete stage to say so. On a CPU, where a search follows, CROWN runs in float64 alone: what it leaves open needs these bounds for its core.
+    On a CPU, where a search follows, CROWN runs in float64 alone: what it leaves open needs these bounds for its core.
+    Instances whose time is over meanwhile stay open, for the complete stage to say so.
     """
     for method in ("interval", "crown") if batch.settings.method == "crown" else ("interval",):
         with batch.shared_time() as positions:

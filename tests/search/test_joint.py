@@ -41,9 +41,8 @@ def some_duals(core: Core, count: int, seed: int) -> Duals:
     generator = torch.Generator().manual_seed(seed)
     start = root_duals(core, mix_of(core, torch.randint(len(core.clause), (count,), generator=generator)))
     split = torch.randint(-1, 2, start.split.shape, generator=generator).to(start.split)
-    return replace(
-        start, split=split, slack=torch.rand(start.slack.shape, generator=generator, dtype=start.slack.dtype)
-    )
+    slack = torch.rand(start.slack.shape, generator=generator, dtype=start.slack.dtype)
+    return replace(start, split=split, slack=slack)
 
 
 def same(found: Optimized, expected: Optimized) -> None:
@@ -51,9 +50,7 @@ def same(found: Optimized, expected: Optimized) -> None:
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
     for part in ("duals", "bound"):
         for name, value in vars(getattr(expected, part)).items():
-            torch.testing.assert_close(
-                getattr(getattr(found, part), name), value, msg=lambda text, n=name: f"{n}: {text}"
-            )
+            torch.testing.assert_close(getattr(getattr(found, part), name), value, msg=name)
 
 
 def evaluated(core, duals: Duals) -> Optimized:

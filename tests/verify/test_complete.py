@@ -181,9 +181,12 @@ class TestSideBySide:
     def test_bounds_are_computed_at_once(self, kinked, monkeypatch):
         calls = []
         whole = complete.rigorous_bounds
-        monkeypatch.setattr(
-            complete, "rigorous_bounds", lambda b, k, *rest: calls.append(list(k)) or whole(b, k, *rest)
-        )
+
+        def watched(batch, positions, *rest):
+            calls.append(list(positions))
+            return whole(batch, positions, *rest)
+
+        monkeypatch.setattr(complete, "rigorous_bounds", watched)
         batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(3, 1), torch.zeros(3).long(), range(3))
         assert sorted(decide_open(batch, [0, 2])) == [0, 2]
         assert calls == [[0, 2], [0], [2]], "the first call's are used by the others"
