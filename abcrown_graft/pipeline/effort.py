@@ -100,17 +100,16 @@ def mip_settings(config: Config) -> MipSettings:
 def search_settings(config: Config) -> SearchSettings | None:
     """The sections `solver` and `bab`; None if nothing follows the first bounds.
 
-    `complete_verifier: skip` keeps α-CROWN (a search that ends at its root), if `bound_prop_method` asks for it.
+    `complete_verifier: skip` keeps α-CROWN, if `bound_prop_method` asks for it.
     """
     optimised = config["solver.bound_prop_method"] == "alpha-crown"
-    skipped = config["general.complete_verifier"] == "skip"
-    if skipped and not optimised:
+    if config["general.complete_verifier"] == "skip" and not optimised:
         return None
     alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
     branching = {name: config[f"bab.branching.{name}"] for name in ("method", "candidates", "reduceop")}
     return SearchSettings(
         batch_size=config["solver.batch_size"],
-        max_domains=0 if skipped else config["bab.max_domains"],
+        max_domains=config["bab.max_domains"],
         alpha=alpha if optimised else replace(alpha, iterations=0),
         beta=beta,
         branching=BranchingSettings(**branching, seed=config["general.seed"]),
