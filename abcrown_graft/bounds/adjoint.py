@@ -28,7 +28,8 @@ def pull_back(operator: op.Operator, coefficients: Tensor, input_shapes: tuple[S
 
 @pull_back.register
 def _(operator: op.Linear, coefficients: Tensor, input_shapes: tuple[Shape, ...]) -> PulledBack:
-    return (coefficients @ operator.weight,), coefficients @ operator.bias
+    constant = (coefficients @ operator.bias).view(len(coefficients), -1).sum(1)
+    return (coefficients @ operator.weight,), constant
 
 
 @pull_back.register
@@ -65,6 +66,14 @@ def _(operator: op.Pad, coefficients: Tensor, input_shapes: tuple[Shape, ...]) -
 @pull_back.register
 def _(operator: op.Reshape, coefficients: Tensor, input_shapes: tuple[Shape, ...]) -> PulledBack:
     return (coefficients.reshape(len(coefficients), *input_shapes[0]),), 0.0
+
+
+@pull_back.register
+def _(operator: op.Select, coefficients: Tensor, input_shapes: tuple[Shape, ...]) -> PulledBack:
+    size = torch.Size(input_shapes[0]).numel()
+    pulled = coefficients.new_zeros(len(coefficients), 1 + size)  # the first column collects what read a zero
+    pulled.index_add_(1, operator.index.flatten(), coefficients.flatten(1))
+    return (pulled[:, 1:].reshape(len(coefficients), *input_shapes[0]),), 0.0
 
 
 @pull_back.register

@@ -38,7 +38,7 @@ def _monotone(operator: op.Operator, *inputs: Box) -> Box:
     return Box(apply(operator, *(x.lower for x in inputs)), apply(operator, *(x.upper for x in inputs)))
 
 
-for _type in (op.AvgPool2d, op.Pad, op.Reshape, op.Add, op.Concat, op.ReLU, op.LeakyReLU):
+for _type in (op.AvgPool2d, op.Pad, op.Reshape, op.Select, op.Add, op.Concat, op.ReLU, op.LeakyReLU):
     interval.register(_type, _monotone)
 
 

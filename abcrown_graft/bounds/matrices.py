@@ -60,6 +60,12 @@ def _(operator: op.Pad, input_shapes: tuple[Shape, ...], dtype: torch.dtype) -> 
     return (_compressed(read, torch.ones_like(read, dtype=dtype), input_shapes[0]),)
 
 
+@matrices.register
+def _(operator: op.Select, input_shapes: tuple[Shape, ...], dtype: torch.dtype) -> tuple[csr_array, ...]:
+    read = operator.index.reshape(-1, 1)
+    return (_compressed(read, torch.ones_like(read, dtype=dtype), input_shapes[0]),)
+
+
 def _identity(operator: op.Operator, input_shapes: tuple[Shape, ...], dtype: torch.dtype) -> tuple[csr_array, ...]:
     one = torch.ones(torch.Size(input_shapes[0]).numel(), dtype=dtype)
     return (csr_array(diags_array(one.numpy())),) * len(input_shapes)

@@ -121,6 +121,11 @@ for _type in (op.Conv2d, op.Linear, op.AvgPool2d, op.Pad, op.Reshape, op.Add, op
 
 
 @absolute.register
+def _(operator: op.Select, x: Tensor) -> Tensor:
+    return apply(operator, x)
+
+
+@absolute.register
 def _(operator: op.LeakyReLU, x: Tensor) -> Tensor:
     return x
 
@@ -135,7 +140,9 @@ def longest_sum(operator: op.Operator, input_shape: tuple[int, ...], output_shap
     """The number of terms in the longest sum that the operator's forward and backward rules form."""
     neurons = torch.Size(output_shape).numel()
     if isinstance(operator, op.Linear):
-        return operator.weight.shape[0] + operator.weight.shape[1]
+        return neurons + operator.weight.shape[1]
+    if isinstance(operator, op.Select):
+        return operator.repeats
     if isinstance(operator, op.Conv2d):
         kernel = operator.weight[0, 0].numel()
         return kernel * (operator.weight.shape[0] + operator.weight.shape[1]) + neurons

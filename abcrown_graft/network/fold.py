@@ -36,11 +36,16 @@ def _foldable_into(network: Network, node: Node, nodes: list[Node]) -> int | Non
         return None
     position = next(k for k, other in enumerate(nodes) if other.name == node.inputs[0])
     before = nodes[position]
-    if not isinstance(before.operator, (op.Conv2d, op.Linear)):
+    if not _has_channels_in_front(before):
         return None
     original = network.by_name[node.name].inputs[0]
     per_channel = all(_is_per_channel(t, node.shape) for t in (node.operator.scale, node.operator.shift))
     return position if per_channel and len(network.consumers[original]) == 1 else None
+
+
+def _has_channels_in_front(node: Node) -> bool:
+    """Convolutions have, and linear layers of a single row."""
+    return isinstance(node.operator, op.Conv2d) or (isinstance(node.operator, op.Linear) and len(node.shape) == 1)
 
 
 def _is_per_channel(tensor: Tensor, shape: tuple[int, ...]) -> bool:

@@ -47,6 +47,11 @@ def _(operator: op.Reshape, x: Tensor) -> Tensor:
 
 
 @apply.register
+def _(operator: op.Select, x: Tensor) -> Tensor:
+    return functional.pad(x.flatten(1), (1, 0))[:, operator.index]
+
+
+@apply.register
 def _(operator: op.Add, x: Tensor, y: Tensor) -> Tensor:
     return x + y
 

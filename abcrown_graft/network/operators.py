@@ -43,7 +43,7 @@ class Conv2d(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Operator):
-    """`weight @ x + bias` over the last axis; weight `(out, in)`, bias `(out,)`."""
+    """`weight @ x + bias` over the last axis, for each row of the others; weight `(out, in)`, bias `(out,)`."""
 
     weight: Tensor
     bias: Tensor
@@ -70,6 +70,21 @@ class Reshape(Operator):
     """The same numbers in row-major order under another shape."""
 
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Operator):
+    """Every output is one number of the flattened input, or zero: transposes, slices, broadcasts.
+
+    `index`, of the output's shape, numbers the inputs from 1; 0 is a zero.
+    """
+
+    index: Tensor
+
+    @property
+    def repeats(self) -> int:
+        """How often the input that is read most is read."""
+        return int(self.index[self.index > 0].flatten().bincount(minlength=1).amax())
 
 
 @dataclass(frozen=True, eq=False)

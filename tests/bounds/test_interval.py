@@ -31,6 +31,7 @@ def operators() -> dict[str, op.Operator]:
         "pad": op.Pad((1, 0, 2, 1)),
         "crop": op.Pad((-1, 0, 0, -2)),
         "reshape": op.Reshape((40,)),
+        "select": op.Select(torch.tensor([[0, 5, 5], [40, 1, 0]])),
         "scale": op.Scale(randn(2, 1, 1), randn(*SHAPE)),
         "relu": op.ReLU(),
         "leaky": op.LeakyReLU(0.3),

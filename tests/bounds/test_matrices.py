@@ -29,6 +29,8 @@ def operators() -> dict[str, op.Operator]:
         "pad": op.Pad((1, 2, 0, 3)),
         "crop": op.Pad((-1, 1, 0, -2)),
         "reshape": op.Reshape((6, 20)),
+        "select": op.Select(torch.tensor([[0, 5, 5], [120, 1, 0]])),
+        "transpose": op.Select(torch.arange(1, 121).view(4, 6, 5).permute(1, 2, 0)),
         "scale per channel": op.Scale(randn(4, 1, 1), randn(4, 1, 1)),
         "scale per neuron": op.Scale(randn(6, 5), randn(*SHAPE)),
         "linear": op.Linear(randn(3, 5), randn(3)),

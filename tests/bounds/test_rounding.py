@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
-from abcrown_graft.bounds.rounding import absolute
+from abcrown_graft.bounds.rounding import absolute, longest_sum
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
@@ -213,3 +213,16 @@ def test_the_magnitude_of_a_graft_is_that_of_its_line():
     operator = op.GraftedReLU(torch.tensor([True, True, True, False]), slope, intercept)
     magnitudes = absolute(operator, torch.tensor([[2.0, 2.0, 2.0, 2.0]]))
     torch.testing.assert_close(magnitudes, torch.tensor([[0.9, 0.9, 0.9, 2.0]]))
+
+
+def test_a_number_that_is_read_often_collects_a_rounding_each_time():
+    """Going backward, the coefficients of all its copies are added up."""
+    often, twice = torch.ones(1000, dtype=torch.long), torch.tensor([2, 0, 2, 1])
+    assert longest_sum(op.Select(often), (3,), (1000,)) == 1000
+    assert longest_sum(op.Select(twice), (3,), (4,)) == 2
+
+
+def test_the_sum_of_biases_over_all_rows_is_counted():
+    layer = op.Linear(torch.ones(2, 3), torch.ones(2))
+    assert longest_sum(layer, (3,), (2,)) == 2 + 3
+    assert longest_sum(layer, (100, 3), (100, 2)) == 200 + 3

@@ -95,3 +95,15 @@ def test_products_are_formed_in_float64_and_rounded_once():
     assert folded.weight.item() == (weight.double() * scale.double()).float().item()
     exact = torch.tensor(0.7).double() * scale.double() + torch.tensor(-0.9).double()
     assert folded.bias.item() == exact.float().item()
+
+
+def test_a_scaling_after_a_linear_layer_of_several_rows_stays():
+    """There the first axis counts rows, not outputs, even where there are as many of both."""
+    torch.manual_seed(0)
+    scale = op.Scale(torch.randn(3, 1), torch.randn(3, 1))
+    nodes = (
+        Node("x", op.Input(), (), (3, 2)),
+        Node("rows", op.Linear(torch.randn(3, 2), torch.randn(3)), ("x",), (3, 3)),
+        Node("scaled", scale, ("rows",), (3, 3)),
+    )
+    assert [node.operator for node in fold_scales(Network(nodes)).nodes] == [node.operator for node in nodes]

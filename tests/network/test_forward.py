@@ -78,3 +78,9 @@ def test_average_pooling_counts_padded_zeros():
 def test_an_operator_without_a_rule_is_named():
     with pytest.raises(UnsupportedError, match="Input has no forward rule"):
         apply(op.Input(), torch.zeros(1))
+
+
+def test_a_selection_reads_numbers_counted_from_one_and_zeros():
+    x = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
+    found = apply(op.Select(torch.tensor([4, 0, 1, 1])), x)
+    assert found.tolist() == [[4, 0, 1, 1], [8, 0, 5, 5]]

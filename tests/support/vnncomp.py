@@ -1,7 +1,7 @@
-"""Benchmarks of VNN-COMP, read without the library: ONNX networks, VNN-LIB properties, agreed verdicts.
+"""Benchmarks of VNN-COMP: networks, VNN-LIB properties read without the library, agreed verdicts.
 
-Networks become plain torch modules through the `onnx` package alone; `evaluate_onnx` is the independent
-judge of them and of counterexamples: onnxruntime where it is installed, else onnx's reference evaluator.
+`evaluate_onnx` is the independent judge of counterexamples: onnxruntime where it is installed, else onnx's
+reference evaluator.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
 from abcrown_graft.bounds.box import Box
-from abcrown_graft.network.trace import from_module
+from abcrown_graft.onnx_io.module import NetworkModule
+from abcrown_graft.onnx_io.reader import read_onnx
 from abcrown_graft.specification.specification import Specification
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
@@ -171,51 +171,12 @@ def _box(bounds: list[_Atom], inputs: int) -> np.ndarray:
 # --- networks ---------------------------------------------------------------------------------------------------
 
 
-class Constant(nn.Module):
-    """The input plus or minus a constant, or divided by it."""
-
-    def __init__(self, kind: str, value: Tensor) -> None:
-        super().__init__()
-        self.kind = kind
-        self.register_buffer("value", value)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.kind == "Div":
-            return x / self.value
-        return x - self.value if self.kind == "Sub" else x + self.value
-
-
-class Sum(nn.Module):
-    """Two inputs added: where a residual branch ends."""
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
-
-
-class OnnxModule(nn.Module):
-    """The operators of an ONNX graph, one after the other; the input is a batch `(n, *input_shape)`."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        super().__init__()
-        graph = model.graph
-        constants = {t.name: _tensor(t) for t in graph.initializer}
-        constants |= {n.output[0]: _tensor(n.attribute[0].t) for n in graph.node if n.op_type == "Constant"}
-        nodes = [node for node in graph.node if node.op_type != "Constant"]
-        self.source, self.target = _declared_input(model)[0], graph.output[0].name
-        self.layers = nn.ModuleList(_layer(node, constants) for node in nodes)
-        self.wires = [([name for name in n.input if name not in constants], n.output[0]) for n in nodes]
-
-    def forward(self, x: Tensor) -> Tensor:
-        values = {self.source: x}
-        for layer, (sources, target) in zip(self.layers, self.wires, strict=True):
-            values[target] = layer(*(values[name] for name in sources))
-        return values[self.target]
-
-
-def input_shape(model: onnx.ModelProto) -> tuple[int, ...]:
-    """Of one input: without the first axis, a batch of one, unless that is all there is."""
-    _, shape = _declared_input(model)
-    return shape[1:] if len(shape) > 1 else shape
+def evaluate_onnx(model: onnx.ModelProto, points: np.ndarray) -> np.ndarray:
+    """Outputs `(n, outputs)` at points `(n, *input_shape)`, one by one as the model's own shapes want it."""
+    source, shape = _declared_input(model)
+    fed = points.astype(np.float32).reshape(len(points), *shape)
+    run = _evaluator(model)
+    return np.stack([run({source: point}).ravel() for point in fed])
 
 
 def _declared_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...]]:
@@ -223,85 +184,6 @@ def _declared_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...]]:
     constants = {t.name for t in model.graph.initializer}
     (source,) = (i for i in model.graph.input if i.name not in constants)
     return source.name, tuple(d.dim_value for d in source.type.tensor_type.shape.dim)
-
-
-def _tensor(proto: onnx.TensorProto) -> Tensor:
-    return torch.tensor(numpy_helper.to_array(proto))
-
-
-def _layer(node: onnx.NodeProto, constants: dict[str, Tensor]) -> nn.Module:
-    options = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    fixed = {position: constants[name] for position, name in enumerate(node.input) if name in constants}
-    layer = LAYERS[node.op_type](options, fixed) if node.op_type in LAYERS else None
-    if layer is None:
-        raise ValueError(f"not supported: {node.op_type} {options} with constants at {list(fixed)}")
-    return layer
-
-
-Options = dict[str, Any]
-Fixed = dict[int, Tensor]
-"""An operator's constant operands by their positions."""
-
-
-def _loaded(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    layer.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
-    return layer
-
-
-def _linear_layer(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    return _loaded(nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None), weight, bias)
-
-
-def _gemm(options: Options, fixed: Fixed) -> nn.Module | None:
-    if options.get("transA", 0) or 0 in fixed or 1 not in fixed:
-        return None
-    weight = fixed[1] if options.get("transB", 0) else fixed[1].T
-    bias = options.get("beta", 1.0) * fixed[2] if 2 in fixed else None
-    return _linear_layer(options.get("alpha", 1.0) * weight, bias)
-
-
-def _matmul(options: Options, fixed: Fixed) -> nn.Module | None:
-    """W x of a vector, or x W of a row."""
-    return _linear_layer(fixed[0] if 0 in fixed else fixed[1].T, None) if len(fixed) == 1 else None
-
-
-def _conv(options: Options, fixed: Fixed) -> nn.Module | None:
-    pads, weight = tuple(options.get("pads", (0, 0, 0, 0))), fixed.get(1)
-    if weight is None or weight.dim() != 4 or "auto_pad" in options or pads[:2] != pads[2:]:
-        return None
-    stride, dilation = (tuple(options.get(name, (1, 1))) for name in ("strides", "dilations"))
-    group, bias = options.get("group", 1), fixed.get(2)
-    outputs, inputs, *kernel = weight.shape
-    layer = nn.Conv2d(inputs * group, outputs, kernel, stride, pads[:2], dilation, group, bias=bias is not None)
-    return _loaded(layer, weight, bias)
-
-
-def _constant(kind: str) -> Callable[[Options, Fixed], nn.Module | None]:
-    return lambda options, fixed: Constant(kind, fixed[1]) if list(fixed) == [1] else None
-
-
-def _add(options: Options, fixed: Fixed) -> nn.Module | None:
-    return Constant("Add", *fixed.values()) if fixed else Sum()
-
-
-LAYERS: dict[str, Callable[[Options, Fixed], nn.Module | None]] = {
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "Conv": _conv,
-    "Add": _add,
-    "Sub": _constant("Sub"),
-    "Div": _constant("Div"),
-    "Relu": lambda options, fixed: nn.ReLU(),
-    "Flatten": lambda options, fixed: nn.Flatten() if options.get("axis", 1) == 1 else None,
-}
-
-
-def evaluate_onnx(model: onnx.ModelProto, points: np.ndarray) -> np.ndarray:
-    """Outputs `(n, outputs)` at points `(n, *input_shape)`, one by one as the model's own shapes want it."""
-    source, shape = _declared_input(model)
-    fed = points.astype(np.float32).reshape(len(points), *shape)
-    run = _evaluator(model)
-    return np.stack([run({source: point}).ravel() for point in fed])
 
 
 def _evaluator(model: onnx.ModelProto) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
@@ -336,10 +218,9 @@ class Outcome:
 
 def verify_instance(instance: Instance, settings: VerifySettings) -> Outcome:
     """Runs the engine as it is used, on the instance's own property."""
-    model = onnx.load(instance.network)
-    shape, module = input_shape(model), OnnxModule(model)
-    wanted = read_property(instance.property).specification(shape)
-    subject = Subject.prepare(module, from_module(module.double(), shape), "cpu", settings.double)
+    network = read_onnx(instance.network).network
+    wanted = read_property(instance.property).specification(network.input.shape)
+    subject = Subject.prepare(NetworkModule(network), network, "cpu", settings.double)
     subject.module.float()
     centre = ((wanted.box.lower + wanted.box.upper) / 2).float()
     found: dict[int, Tensor] = {}

@@ -13,17 +13,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from vnncomp import (
     Instance,
-    OnnxModule,
     Outcome,
     counterexample_faults,
-    evaluate_onnx,
-    input_shape,
     parse_property,
     read_instances,
     read_property,
@@ -39,7 +34,6 @@ needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the bench
 
 CHOSEN = os.environ.get("VNNCOMP")
 SETTINGS = VerifySettings(None, timeout=float(os.environ.get("VNNCOMP_SECONDS", "6")), search=SearchSettings())
-TOLERANCE = 1e-5  # absolute and relative: float32 sums in another order
 
 SPREAD = {"test": range(5), "mnistfc_2021": (0, 7, 9, 13, 15, 18, 42, 43, 47, 62)}
 """Positions of the default instances."""
@@ -95,83 +89,6 @@ class TestVerdicts:
         assert [fault.split(" by ")[0] for fault in counterexample_faults(safe)] == ["its output is safe"]
         outside = replace(safe, counterexample=np.nextafter(box.lower, -np.inf))
         assert counterexample_faults(outside)[0] == "outside the box"
-
-
-def assert_same_function(model: onnx.ModelProto, scale: float = 1.0) -> None:
-    """The torch module and the judge agree at random points."""
-    generator = torch.Generator().manual_seed(0)
-    points = scale * torch.randn(5, *input_shape(model), generator=generator)
-    with torch.no_grad():
-        found = OnnxModule(model)(points).flatten(1).numpy()
-    expected = evaluate_onnx(model, points.numpy())
-    assert np.ptp(expected, axis=0).max() > 0.01, "a constant says nothing"
-    np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
-
-
-class TestNetworks:
-    @needs_benchmarks
-    @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*/onnx/*.onnx")), ids=lambda path: path.stem)
-    def test_of_the_benchmarks(self, path: Path):
-        assert_same_function(onnx.load(path))
-
-    def test_every_operator_and_option(self):
-        """Among them weights on either side, strides, groups, dilation, a constant node, and a residual sum."""
-        weights = {
-            "mean": (1, 1, 1, 1), "std": (1, 4, 1, 1), "conv.w": (4, 2, 3, 2), "conv.b": (4,), "point.w": (4, 4, 1, 1),
-            "gemm.w": (16, 3), "gemm.b": (3,), "matmul.w": (3, 3), "add": (3,), "last.w": (2, 3), "last.b": (2,),
-        }  # fmt: skip
-        nodes = [
-            helper.make_node("Constant", [], ["half"], value=helper.make_tensor("", TensorProto.FLOAT, [], [0.5])),
-            helper.make_node("Sub", ["x", "mean"], ["0"]),
-            helper.make_node("Div", ["0", "std"], ["1"]),
-            helper.make_node(
-                "Conv", ["1", "conv.w", "conv.b"], ["2"], strides=[2, 1], pads=[1, 0, 1, 0], dilations=[1, 2], group=2
-            ),
-            helper.make_node("Relu", ["2"], ["3"]),
-            helper.make_node("Conv", ["3", "point.w"], ["4"]),
-            helper.make_node("Add", ["3", "4"], ["5"]),
-            helper.make_node("Flatten", ["5"], ["6"]),
-            helper.make_node("Gemm", ["6", "gemm.w", "gemm.b"], ["7"], alpha=0.5, beta=2.0),
-            helper.make_node("MatMul", ["7", "matmul.w"], ["8"]),
-            helper.make_node("Add", ["add", "8"], ["9"]),
-            helper.make_node("Add", ["9", "half"], ["10"]),
-            helper.make_node("Gemm", ["10", "last.w", "last.b"], ["y"], transB=1),
-        ]
-        assert_same_function(model_of(nodes, weights, (1, 4, 3, 4), (1, 2)))
-
-    def test_a_weight_on_the_left_of_a_vector(self):
-        nodes = [helper.make_node("MatMul", ["w", "x"], ["0"]), helper.make_node("Add", ["0", "b"], ["y"])]
-        assert_same_function(model_of(nodes, {"w": (2, 3), "b": (2,)}, (3,), (2,)))
-
-    @pytest.mark.parametrize(
-        "node",
-        [
-            helper.make_node("Tanh", ["x"], ["y"]),
-            helper.make_node("Sub", ["w", "x"], ["y"]),
-            helper.make_node("MatMul", ["x", "x"], ["y"]),
-            helper.make_node("Gemm", ["x", "w"], ["y"], transA=1),
-            helper.make_node("Flatten", ["x"], ["y"], axis=0),
-            helper.make_node("Conv", ["x", "w"], ["y"], pads=[0, 1, 1, 1]),
-        ],
-        ids=lambda node: node.op_type,
-    )
-    def test_what_is_not_read_is_refused(self, node: onnx.NodeProto):
-        with pytest.raises(ValueError, match=f"not supported: {node.op_type}"):
-            OnnxModule(model_of([node], {"w": (2, 2)}, (2, 2), (2, 2)))
-
-
-def model_of(nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]], source: tuple, target: tuple):
-    """A model from x to y with random weights."""
-    random = np.random.default_rng(0)
-    arrays = {name: random.uniform(0.3, 1.0, shape).astype(np.float32) for name, shape in weights.items()}
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, source)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, target)],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
 DECLARED = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))

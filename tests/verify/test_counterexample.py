@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from abcrown_graft.verify.counterexample import counterexample_path, counterexample_text, save_counterexample
+from abcrown_graft.errors import FileFormatError
+from abcrown_graft.verify.counterexample import (
+    counterexample_path,
+    counterexample_text,
+    parse_counterexample,
+    read_counterexample,
+    sat_text,
+    save_counterexample,
+)
 
 LINE = re.compile(r"\(([XY])_(\d+)  (\S+?)\)")
 
@@ -45,3 +53,59 @@ def test_the_file_holds_the_text_and_its_folder_is_made(tmp_path):
     assert path == tmp_path / "new" / "cex_12.txt"
     assert path.read_text() == counterexample_text(point, output)
     assert [file.name for file in path.parent.iterdir()] == ["cex_12.txt"]
+
+
+def test_a_float64_comes_back_exactly():
+    point = torch.tensor([0.1, 1 / 3, 5e-324], dtype=torch.float64)
+    output = torch.tensor([-1e300], dtype=torch.float64)
+    found = parse_counterexample(counterexample_text(point, output))
+    assert torch.equal(found[0], point) and torch.equal(found[1], output)
+
+
+@pytest.mark.parametrize("text", [counterexample_text, sat_text])
+def test_what_is_written_is_read_back(tmp_path, text):
+    point, output = torch.rand(3, 4, 4), torch.randn(10)
+    (tmp_path / "cex.txt").write_text(text(point, output))
+    found = read_counterexample(tmp_path / "cex.txt")
+    assert torch.equal(found[0].float(), point.flatten()) and torch.equal(found[1].float(), output)
+
+
+def test_the_competition_wants_the_verdict_first():
+    assert sat_text(torch.tensor([0.5]), torch.tensor([2.0])) == "sat\n((X_0  0.5)\n(Y_0  2))\n"
+
+
+def test_other_layouts_of_the_list_are_read():
+    point, output = parse_counterexample("sat\n(\n(Y_0 -1e-3) (X_1 .5)\n\t(X_0 2)\n)")
+    assert (point.tolist(), output.tolist()) == ([2.0, 0.5], [-0.001])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"expected one list of pairs"),
+        ("unsat", "expected one list of pairs"),
+        ("((X_0 1)(Y_0 1)) ((X_0 1)(Y_0 1))", "expected one list of pairs"),
+        ("((X_0 1)\n(Y_0 1)", r"line 1: this '\(' is never closed"),
+        ("()", "X_0 is missing"),
+        ("((X_0 1))", "Y_0 is missing"),
+        ("((X_0 1)(X_2 1)(Y_0 1))", "X_1 is missing"),
+        ("((X_0 1)\n(X_0 1)(Y_0 1))", "line 2: X_0 stands twice"),
+        ("((X_0 1)\n(X_1 nan)(Y_0 1))", "line 2: expected a pair of name and finite number"),
+        ("((X_0 1)(X_1 1e999)(Y_0 1))", "expected a pair"),
+        ("((X_0 1)(X_1)(Y_0 1))", "expected a pair"),
+        ("((X_0 1)(X_1 1 2)(Y_0 1))", "expected a pair"),
+        ("((X_0 1)(X_1 (1))(Y_0 1))", "expected a pair"),
+        ("((X_0 1) X_1 (Y_0 1))", "expected a pair"),
+        ("((X_0 1)(Z_1 1)(Y_0 1))", "expected a pair"),
+    ],
+)
+def test_incomplete_lists_are_refused(tmp_path, text, message):
+    path = tmp_path / "cex.txt"
+    path.write_text(text)
+    with pytest.raises(FileFormatError, match=rf"cex\.txt: not a counterexample .*{message}"):
+        read_counterexample(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileFormatError, match=r"none\.txt: not a counterexample"):
+        read_counterexample(tmp_path / "none.txt")

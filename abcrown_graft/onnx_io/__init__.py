@@ -1,0 +1,1 @@
+"""ONNX files as networks: the reader, one operator per file, and the comparison with onnxruntime."""

@@ -1,0 +1,1 @@
+"""VNN-LIB properties, `instances.csv`, and what the competition's other tools read."""
