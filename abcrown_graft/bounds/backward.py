@@ -30,10 +30,24 @@ def lower_bound(
         relaxations: of every activation before `start`, by site.
         box: of inputs, `(batch, *input shape)`.
     """
+    return lower_lines(network, start, rows, relaxations, box)[1]
+
+
+def lower_lines(
+    network: Network, start: str, rows: Tensor, relaxations: Mapping[str, Relaxation], box: Box
+) -> tuple[Tensor, Tensor]:
+    """The linear functions of the input that bound the `rows` from below, and their minima over the box.
+
+    Args:
+        network, start, rows, relaxations, box: as in `lower_bound`.
+
+    Returns:
+        Coefficients `(batch, spec, *input shape)` and minima `(batch, spec)`.
+    """
     at_input, constant = pull_to_input(
         network, start, rows, lambda site, coefficients: through_lines(coefficients, relaxations[site])
     )
-    return constant + minimum_over_box(at_input, box)
+    return at_input, constant + minimum_over_box(at_input, box)
 
 
 ActivationRule = Callable[[str, Tensor], "tuple[Tensor, Tensor | float]"]

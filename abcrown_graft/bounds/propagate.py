@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.backward import lower_bound
+from abcrown_graft.bounds.backward import lower_lines
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval
 from abcrown_graft.bounds.relaxation import Relaxation, relax
@@ -119,10 +119,29 @@ def margin_lower_bounds(bounds: NetworkBounds, rows: Tensor, method: str = "crow
 
     With rigorous bounds, what rounding can have added is subtracted.
     """
-    if method == "interval":
-        positive, negative = rows.clamp(min=0), rows.clamp(max=0)
-        lower, upper = bounds.output.lower.unsqueeze(2), bounds.output.upper.unsqueeze(2)
-        found = (positive @ lower + negative @ upper).squeeze(2)
-    else:
-        found = lower_bound(bounds.network, bounds.network.output.name, rows, bounds.relaxations, bounds.box)
+    if method != "interval":
+        return margin_lower_lines(bounds, rows)[1]
+    positive, negative = rows.clamp(min=0), rows.clamp(max=0)
+    lower, upper = bounds.output.lower.unsqueeze(2), bounds.output.upper.unsqueeze(2)
+    return _without_rounding((positive @ lower + negative @ upper).squeeze(2), bounds, rows)
+
+
+def margin_lower_lines(bounds: NetworkBounds, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear functions of the input below the linear functions `rows` of the output.
+
+    For every x in a box of corner p, where the line is smallest: `margin(x) >= lower + coefficients (x - p)`.
+
+    Args:
+        bounds: from `bound_network`; if they are rigorous, that inequality is.
+        rows: as in `margin_lower_bounds`.
+
+    Returns:
+        Coefficients `(batch, spec, *input shape)` and lower bounds `(batch, spec)`.
+    """
+    output = bounds.network.output.name
+    coefficients, found = lower_lines(bounds.network, output, rows, bounds.relaxations, bounds.box)
+    return coefficients, _without_rounding(found, bounds, rows)
+
+
+def _without_rounding(found: Tensor, bounds: NetworkBounds, rows: Tensor) -> Tensor:
     return found - (rows.abs() @ bounds.error.unsqueeze(2)).squeeze(2)

@@ -27,6 +27,7 @@ from abcrown_graft.network.forward import node_values
 from abcrown_graft.network.graph import Network, Node
 
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
+MANY_BOXES, FEW_NEURONS = 4, 512  # from so many boxes on, nodes of up to so many neurons are bounded batch by batch
 SMALL_WINDOW = 0.15  # share of a map up to which windows beat the live neurons of the whole map on a CPU
 
 
@@ -118,12 +119,17 @@ def _methods(known: Bounded, name: str) -> Iterator[tuple[slice, Method]]:
     if prefers_windows(network, name):
         yield slice(0, batch), partial(_on_windows, known, name)
         return
-    if not sparse.fits(network):
+    if not sparse.fits(network) or (batch >= MANY_BOXES and _is_small(network)):
         yield slice(0, batch), partial(_on_whole_maps, known, name)
         return
     for k in range(batch):
         image = ImageBounds(network, k, known.relaxations, known.boxes)
         yield slice(k, k + 1), lambda sides, image=image: image.lower(name, sides.neuron, sides.sign, sides.enough)
+
+
+def _is_small(network: Network) -> bool:
+    """Whether products for one box are too small to be worth a call each."""
+    return all(torch.Size(node.shape).numel() <= FEW_NEURONS for node in network.nodes[1:])
 
 
 def prefers_windows(network: Network, name: str) -> bool:
@@ -146,21 +152,27 @@ def _on_windows(known: Bounded, name: str, sides: Sides) -> Tensor:
 
 
 def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
-    """All images at once; images with fewer sides than others bound zero rows for nothing."""
+    """Some sides of every image at a time, as long as the image has any left."""
     batch, shape = len(known.box), known.network.by_name[name].shape
     counts = torch.bincount(sides.image, minlength=batch)
     place = torch.arange(len(sides.image), device=sides.image.device) - (counts.cumsum(0) - counts)[sides.image]
     found = torch.empty_like(sides.sign)
     names = [n.name for n in known.network.nodes]
     largest = max(torch.Size(n.shape).numel() for n in known.network.nodes[: names.index(name) + 1])
-    size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest * batch))
-    for start in range(0, int(counts.max()), size):
+    start, most = 0, int(counts.max())
+    while start < most:
         known.checkpoint()
-        chunk = (place >= start) & (place < start + size)
-        at = sides.image[chunk], place[chunk] - start
-        rows = known.box.lower.new_zeros(batch, int(at[1].max()) + 1, torch.Size(shape).numel())
+        images = (counts > start).nonzero().flatten()
+        size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest * len(images)))
+        chunk = ((place >= start) & (place < start + size)).nonzero().flatten()
+        at = torch.searchsorted(images, sides.image[chunk]), place[chunk] - start
+        rows = known.box.lower.new_zeros(len(images), min(size, most - start), torch.Size(shape).numel())
         rows[(*at, sides.neuron[chunk])] = sides.sign[chunk]
-        found[chunk] = lower_bound(known.network, name, rows.unflatten(2, shape), known.relaxations, known.box)[at]
+        lines = known.relaxations
+        if len(images) < batch:
+            lines = {site: lines[images] for site, lines in lines.items()}
+        found[chunk] = lower_bound(known.network, name, rows.unflatten(2, shape), lines, known.box[images])[at]
+        start += size
     return found
 
 
@@ -170,10 +182,12 @@ def _is_exact(network: Network, name: str) -> bool:
 
 
 def _mixing_layers(network: Network, node: Node) -> float:
-    """Layers that mix neurons on the way from the input; infinite behind activations and joins."""
+    """Layers that mix neurons on the way from the input; infinite behind activations, joins and copies."""
     if isinstance(node.operator, op.Input):
         return 0
     if isinstance(node.operator, (op.Activation, op.Add)):
+        return float("inf")
+    if isinstance(node.operator, op.Select) and node.operator.repeats > 1:
         return float("inf")
     mixing = isinstance(node.operator, (op.Conv2d, op.Linear, op.AvgPool2d))
     return mixing + max(_mixing_layers(network, network.by_name[name]) for name in node.inputs)

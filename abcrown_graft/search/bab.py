@@ -135,12 +135,13 @@ class _Search:
         """Tightens the core's bounds, once, and bounds what is open again on the smaller core."""
         self.tight = True
         effort = replace(self.settings.alpha, iterations=math.ceil(self.settings.alpha.iterations / TIGHTEN_SHARE))
-        new = yield from tighten(self.exact, effort, self.settings.batch_size, self.dtype, self.budget)
+        room = 2 * self._room()
+        new = yield from tighten(self.exact, effort, room, self.dtype, self.budget)
         old, self.exact, self.fast = self.exact, new, new.to(dtype=self.dtype)
         frontier, self.open = self.open, Frontier()
         settings = self.settings.beta if self.visited else self.settings.alpha
         while frontier and self.counterexample is None:
-            before = frontier.take(self.settings.batch_size)
+            before = frontier.take(room)
             duals = carried_over(before.duals, old, new)
             self._keep_open(_at_least((yield Task(self.fast, duals, settings, self.budget)), before.lower))
 

@@ -22,8 +22,9 @@ class Frontier:
 
     @property
     def lowest(self) -> float:
-        """The smallest bound; infinite if nothing is open."""
-        return min((float(part.lower.min()) for part in self._parts), default=float("inf"))
+        """The smallest bound, -inf if one is NaN; infinite if nothing is open."""
+        known = (torch.where(part.lower.isnan(), -torch.inf, part.lower) for part in self._parts)
+        return min((float(lower.min()) for lower in known), default=float("inf"))
 
     def push(self, found: Optimized) -> None:
         """Adds subproblems, without the tensors over inputs: thousands of subproblems wait."""

@@ -50,7 +50,7 @@ class Columns:
     def packed(self, columns: Tensor) -> Tensor:
         """`(n, batch)` as `(cores, width, n)`, zero where a group is narrower."""
         out = columns.new_zeros(len(self.groups) * self.width, len(columns))
-        return out.index_copy_(0, self.place, columns.T).view(len(self.groups), self.width, -1)
+        return out.index_copy_(0, self.place, columns.T).view(len(self.groups), self.width, len(columns))
 
     def unpacked(self, packed: Tensor) -> Tensor:
         """The inverse of `packed`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from abcrown_graft.core.core import Core
+from abcrown_graft.search.box_task import BoxTask, Lines, bound_boxes
 from abcrown_graft.search.branching import BRANCHING, BranchingSettings
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.dual import Duals
@@ -33,13 +34,20 @@ class Task:
     budget: Budget
     branching: BranchingSettings | None = None
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Tasks of one kind can share a batch."""
+        return (self.effort, self.branching, type(self.subproblems))
+
 
 T = TypeVar("T")
-Steps = Generator[Task, Optimized, T]
+Steps = Generator[Task | BoxTask, Any, T]
 
 
-def perform(task: Task) -> Optimized:
+def perform(task: Task | BoxTask) -> Optimized | Lines | None:
     """Does the work; of parents, the two halves of each come one after the other."""
+    if isinstance(task, BoxTask):
+        return next(bound_boxes([task]))
     start = task.subproblems
     if task.branching is not None:
         start = halves(task.core, start, task.branching)
@@ -48,7 +56,7 @@ def perform(task: Task) -> Optimized:
 
 def alone(steps: Steps[T]) -> T:
     """Runs one search to its end."""
-    found: Optimized | None = None
+    found: Optimized | Lines | None = None
     while True:
         try:
             task = steps.send(found)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from abcrown_graft.search.box_task import BoxTask, Lines, bound_boxes
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.joint import Joint
 from abcrown_graft.search.optimize import Optimized, optimize
 from abcrown_graft.search.task import Steps, Task, halves, perform
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+Found = Optimized | Lines
 
 
 def together(searches: Sequence[tuple[Steps[T], Budget]]) -> Iterator[tuple[int, T | Exception]]:
@@ -20,9 +25,9 @@ def together(searches: Sequence[tuple[Steps[T], Budget]]) -> Iterator[tuple[int,
         searches: steps, and the budget that their tasks name; the searches that still run share the time equally.
     """
     running, workshop = dict(enumerate(searches)), _Workshop()
-    found: dict[int, Optimized | Exception | None] = dict.fromkeys(running)
+    found: dict[int, Found | Exception | None] = dict.fromkeys(running)
     while running:
-        waiting: dict[int, Task] = {}
+        waiting: dict[int, Task | BoxTask] = {}
         for _, budget in running.values():
             budget.share(len(running))
         for number, result in found.items():
@@ -43,24 +48,29 @@ class _Workshop:
 
     def __init__(self) -> None:
         self._joint: Joint | None = None
+        self._one_by_one: set[tuple[object, ...]] = set()  # kinds of which a batch has failed
 
-    def perform(self, tasks: Mapping[int, Task]) -> dict[int, Optimized | Exception | None]:
+    def perform(self, tasks: Mapping[int, Task | BoxTask]) -> dict[int, Found | Exception | None]:
         """Results by the searches' numbers. A batch that fails is done again one by one, to tell whose fault it is."""
         kinds: dict[tuple[object, ...], list[int]] = {}
         for number, task in tasks.items():
-            kinds.setdefault((task.effort, task.branching, type(task.subproblems)), []).append(number)
-        found: dict[int, Optimized | Exception | None] = {}
-        for numbers in kinds.values():
+            kinds.setdefault((type(task), *task.kind), []).append(number)
+        found: dict[int, Found | Exception | None] = {}
+        for kind, numbers in kinds.items():
             chosen = [tasks[number] for number in numbers]
-            found.update(zip(numbers, self._batch(chosen), strict=True))
+            found.update(zip(numbers, self._batch(kind, chosen), strict=True))
         return found
 
-    def _batch(self, tasks: list[Task]) -> list[Optimized | Exception]:
-        if len(tasks) > 1:
+    def _batch(
+        self, kind: tuple[object, ...], tasks: list[Task] | list[BoxTask]
+    ) -> list[Found | Exception | None]:
+        if len(tasks) > 1 and kind not in self._one_by_one:
             try:
-                return [*self._jointly(tasks)]
+                return [*(bound_boxes(tasks) if isinstance(tasks[0], BoxTask) else self._jointly(tasks))]
             except Exception:
+                log.debug("a batch of %d searches failed; they go on one by one", len(tasks), exc_info=True)
                 self._joint = None
+                self._one_by_one.add(kind)
         return [_attempted(task) for task in tasks]
 
     def _jointly(self, tasks: list[Task]) -> Iterator[Optimized]:
@@ -81,7 +91,7 @@ class _Workshop:
             begin = end
 
 
-def _attempted(task: Task) -> Optimized | Exception:
+def _attempted(task: Task | BoxTask) -> Found | Exception | None:
     try:
         return perform(task)
     except Exception as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.box import Box
-from abcrown_graft.bounds.propagate import NetworkBounds, margin_lower_bounds
+from abcrown_graft.bounds.propagate import NetworkBounds, margin_lower_bounds, margin_lower_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,12 @@ class Specification:
     def __getitem__(self, positions: Tensor | slice) -> Specification:
         return Specification(self.box[positions], self.rows[positions], self.offsets[positions])
 
+    @classmethod
+    def cat(cls, parts: Sequence[Specification]) -> Specification:
+        """All instances of several specifications of the same numbers of clauses and literals."""
+        box = Box(torch.cat([part.box.lower for part in parts]), torch.cat([part.box.upper for part in parts]))
+        return cls(box, torch.cat([part.rows for part in parts]), torch.cat([part.offsets for part in parts]))
+
     def to(self, dtype: torch.dtype) -> Specification:
         """The same in another precision."""
         return Specification(self.box.to(dtype=dtype), self.rows.to(dtype), self.offsets.to(dtype))
@@ -48,8 +54,8 @@ class Specification:
         return (literals + self.offsets.to(outputs).unsqueeze(1)).amax(3)
 
     def margins(self, outputs: Tensor) -> Tensor:
-        """The smallest clause of each instance at its outputs `(batch, outputs)`; infinite if that is NaN."""
-        return torch.nan_to_num(self.values(outputs.unsqueeze(1)).squeeze(1).amin(1), nan=math.inf)
+        """The smallest clause of each instance at its outputs `(batch, outputs)`, in float64; infinite where NaN."""
+        return torch.nan_to_num(self.values(outputs.double().unsqueeze(1)).squeeze(1).amin(1), nan=math.inf)
 
 
 Specify = Callable[[Tensor, Tensor, Sequence[int], Tensor], Specification]
@@ -65,6 +71,25 @@ def literal_lower_bounds(bounds: NetworkBounds, specification: Specification, me
         specification: in the precision of the bounds.
         method: see `margin_lower_bounds`.
     """
-    found = margin_lower_bounds(bounds, specification.rows.flatten(1, 2), method).view(specification.offsets.shape)
+    return _with_offsets(margin_lower_bounds(bounds, specification.rows.flatten(1, 2), method), specification)
+
+
+def literal_lower_lines(bounds: NetworkBounds, specification: Specification) -> tuple[Tensor, Tensor]:
+    """Linear functions of the flattened input below the literals, and their minima.
+
+    Args:
+        bounds, specification: as in `literal_lower_bounds`.
+
+    Returns:
+        Coefficients `(batch, clauses, literals, inputs)` and lower bounds `(batch, clauses, literals)`; what they
+        mean is said at `margin_lower_lines`.
+    """
+    coefficients, found = margin_lower_lines(bounds, specification.rows.flatten(1, 2))
+    return coefficients.reshape(*specification.offsets.shape, -1), _with_offsets(found, specification)
+
+
+def _with_offsets(found: Tensor, specification: Specification) -> Tensor:
+    """Bounds `(batch, clauses * literals)` of linear functions as bounds of the literals."""
+    found = found.view(specification.offsets.shape)
     below = torch.nextafter(found + specification.offsets, torch.full_like(found, -math.inf))
     return torch.where(specification.offsets == 0, found, below)

@@ -1,4 +1,4 @@
-"""The complete stage: open instances are reduced to their cores, and these are searched."""
+"""The complete stage: open instances of few inputs have these split, others are reduced to cores that are searched."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from abcrown_graft.bounds.propagate import NetworkBounds
 from abcrown_graft.core.check import check_core
 from abcrown_graft.core.reduction import reduce_to_core
-from abcrown_graft.search.bab import SearchResult, SearchSettings
+from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings
+from abcrown_graft.search.box_task import Lines
 from abcrown_graft.search.budget import Budget
+from abcrown_graft.search.input_split import InputSplit, input_split_steps
 from abcrown_graft.search.task import Steps
 from abcrown_graft.search.together import together
+from abcrown_graft.search.turns import in_turns
 from abcrown_graft.specification.specification import Specification
-from abcrown_graft.verify.completion import COMPLETE
-from abcrown_graft.verify.memory import is_out_of_memory
+from abcrown_graft.verify.completion import COMPLETE, SPLITS_INPUTS, Complete, with_status
+from abcrown_graft.verify.memory import is_out_of_memory, release_memory
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, OutOfTime
 from abcrown_graft.verify.stages import rigorous_bounds
@@ -57,6 +61,9 @@ def _decide(batch: Batch, positions: Sequence[int], settings: SearchSettings | N
             else:
                 _conclude(batch, k, outcome)
                 yield k
+    if again:
+        outcome = None  # an exception keeps what the attempt held
+        release_memory(batch.images.device)
     for k in again:
         yield from _decide(batch, [k], replace(settings, batch_size=settings.batch_size // 2))
 
@@ -125,16 +132,47 @@ def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budge
     if settings is None:
         return SearchResult(Verdict.UNKNOWN, lower_bound=-math.inf), "unknown"
     bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, checkpoint)
-    literals = _literals(batch.specification[k : k + 1], ~((clauses > 0) & clauses.isfinite()))
-    core = reduce_to_core(bounds, *literals)
-    if batch.settings.test_core:
-        check_core(core, bounds.network, bounds.box, *literals[:2])
 
     def check_points(points: Tensor) -> Tensor | None:
         return _counterexample(batch, k, points)
 
-    complete = COMPLETE[batch.settings.complete_verifier]
+    specification, split = batch.specification[k : k + 1], _input_split(batch)
+    literals = _literals(specification, ~((clauses > 0) & clauses.isfinite()))
+    complete = COMPLETE[batch.settings.complete_verifier if split is None else "bab"]
+    over_neurons = _over_neurons(batch, bounds, literals, complete, settings, budget, check_points)
+    if split is None:
+        return (yield from over_neurons)
+    root = Lines.of(bounds, specification)
+    over_inputs = input_split_steps(
+        bounds.network, specification, root, settings, split.branching, budget, check_points
+    )
+    if split.alone:
+        return (yield from with_status(over_inputs))
+    return (yield from in_turns(with_status(over_inputs), over_neurons, budget))
+
+
+def _over_neurons(
+    batch: Batch,
+    bounds: NetworkBounds,
+    literals: tuple[Tensor, Tensor, Tensor],
+    complete: Complete,
+    settings: SearchSettings,
+    budget: Budget,
+    check_points: CheckPoints,
+) -> Steps[tuple[SearchResult, str]]:
+    """The core, and what decides it."""
+    core = reduce_to_core(bounds, *literals)
+    if batch.settings.test_core:
+        check_core(core, bounds.network, bounds.box, *literals[:2])
     return (yield from complete(core, settings, batch.settings.mip, budget, check_points))
+
+
+def _input_split(batch: Batch) -> InputSplit | None:
+    """How inputs are split where that is what decides; None where it is not."""
+    split = batch.settings.input_split
+    if split is None or batch.settings.complete_verifier not in SPLITS_INPUTS:
+        return None
+    return split if split.suits(batch.subject.exact) else None
 
 
 def _literals(specification: Specification, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,7 @@ Complete = Callable[[Core, SearchSettings, MipSettings, Budget, CheckPoints], St
 """From a core, efforts, what may be spent, and the judge of points to the steps that lead to result and status."""
 
 COMPLETE: Registry[Complete] = Registry("complete verifier")
+SPLITS_INPUTS = ("bab", "auto")  # those of which branch and bound may be over inputs
 
 
 @COMPLETE.register("bab")
@@ -27,7 +28,12 @@ def branch_and_bound(
     core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
 ) -> Steps[tuple[SearchResult, str]]:
     """α-CROWN, then branch and bound."""
-    found = yield from search_steps(core, settings, check_points, budget)
+    return (yield from with_status(search_steps(core, settings, check_points, budget)))
+
+
+def with_status(steps: Steps[SearchResult]) -> Steps[tuple[SearchResult, str]]:
+    """Branch and bound, and α,β-CROWN's word for its result."""
+    found = yield from steps
     if found.verdict is Verdict.VERIFIED:
         return found, "safe" if found.visited else "safe-incomplete"
     return found, "unsafe-bab" if found.verdict is Verdict.FALSIFIED else str(found.verdict)

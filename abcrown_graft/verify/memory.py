@@ -1,6 +1,8 @@
-"""Telling that memory ran out."""
+"""Telling that memory ran out, and giving back what is not used."""
 
 from __future__ import annotations
+
+import gc
 
 import torch
 
@@ -13,3 +15,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
+
+
+def release_memory(device: torch.device) -> None:
+    """Frees what only exceptions and cycles still hold, and the GPU's cached blocks."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.mip import MipSettings
 from abcrown_graft.specification.robustness import Robustness
 from abcrown_graft.specification.specification import Specification, Specify
@@ -37,6 +38,7 @@ class VerifySettings:
         double: search in float64 too; verdicts are always decided in float64.
         search_together: open instances that are searched side by side, in common batches.
         search: α-CROWN, and branch and bound, for what the incomplete stage leaves open; None to leave it `unknown`.
+        input_split: when branch and bound splits inputs, not neurons; None is never.
         complete_verifier: what follows α-CROWN, see `complete.COMPLETE`.
         mip: the solver of mixed-integer programs.
         test_core: compare each core with its network at random points.
@@ -53,6 +55,7 @@ class VerifySettings:
     double: bool = False
     search_together: int = 1
     search: SearchSettings | None = None
+    input_split: InputSplit | None = None
     complete_verifier: str = "bab"
     mip: MipSettings = MipSettings()
     test_core: bool = False

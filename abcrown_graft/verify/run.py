@@ -30,6 +30,7 @@ def verify_images(
     recorder: Recorder | None = None,
     on_counterexample: OnCounterexample | None = None,
     specify: Specify | None = None,
+    spent: Sequence[float] | None = None,
 ) -> Iterator[InstanceResult]:
     """Verdicts as they come: a batch goes through the cascade, then the open images are searched in their order.
 
@@ -41,16 +42,17 @@ def verify_images(
         recorder: sees each batch, see `stages.Recorder`.
         on_counterexample: called with index and counterexample before its verdict is yielded.
         specify: what is to be proved of each image; by default what `settings` say.
+        spent: seconds of each image's time that are gone already.
 
     A batch that does not fit into memory is halved until it does; a single image that does not is
     `out-of-memory`. A batch that fails otherwise is run again image by image, and the image that
     fails alone is `error`.
     """
     device = subject.network.device
+    spent = [0.0] * len(images) if spent is None else spent
     for begin in range(0, len(images), settings.batch_size):
         at = slice(begin, begin + settings.batch_size)
-        chosen = list(indices[at])
-        part = _Part(images[at].to(device), labels[at].to(device), chosen, specify, [0.0] * len(chosen))
+        part = _Part(images[at].to(device), labels[at].to(device), list(indices[at]), specify, spent[at])
         yield from _run(subject, part, settings, recorder, on_counterexample)
 
 

@@ -13,9 +13,10 @@ from sample_networks import IMAGE_BLOCKS, Sample, assembled, grafted, random_box
 from torch import nn
 
 from abcrown_graft.bounds.box import Box
-from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
+from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds, margin_lower_lines
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.definitions import model_definition, model_names
+from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
 
@@ -68,6 +69,22 @@ def test_crown_bounds_lie_within_interval_bounds(sample: Sample):
         assert (tight.lower >= loose.lower - 1e-12).all() and (tight.upper <= loose.upper + 1e-12).all()
         assert (tight.lower <= tight.upper + 1e-12).all()
     assert (crown.output.lower >= interval.output.lower - 1e-12).all()
+
+
+@given(samples())
+@settings(max_examples=30)
+def test_lines_lie_below_the_margins(sample: Sample):
+    """`margin(x) >= lower + coefficients (x - p)` for the corner p where the line is smallest."""
+    bounds = bound_network(sample.network, sample.box, rigorous=True)
+    rows = random_rows(bounds)
+    coefficients, lower = margin_lower_lines(bounds, rows)
+    assert torch.equal(lower, margin_lower_bounds(bounds, rows))
+    points = random_points(sample.box, 200)
+    margins = evaluate(sample.network, points.flatten(0, 1)).unflatten(0, points.shape[:2]) @ rows.transpose(1, 2)
+    ends = (sample.box.lower.unsqueeze(1), sample.box.upper.unsqueeze(1))
+    corner = torch.where(coefficients > 0, *ends)
+    away = (coefficients.unsqueeze(1) * (points.unsqueeze(2) - corner.unsqueeze(1))).flatten(3).sum(3)
+    assert (margins >= lower.unsqueeze(1) + away - 1e-9 * (1 + margins.abs() + away)).all()
 
 
 @given(samples(batch=3))

@@ -12,7 +12,8 @@ from torch import nn
 from abcrown_graft.bounds import sparse, tighten
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
-from abcrown_graft.network.graph import Network
+from abcrown_graft.network import operators as op
+from abcrown_graft.network.graph import Network, Node
 from abcrown_graft.network.trace import from_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,6 +68,34 @@ def test_rows_in_chunks_are_the_same(monkeypatch: pytest.MonkeyPatch):
             torch.testing.assert_close(found.pre_activation[site].lower, expected.pre_activation[site].lower)
 
 
+@pytest.mark.parametrize("blocks", [["linear"] * 3, ["linear", "doubled", "without bias"]])
+@pytest.mark.parametrize("chunk", [1, 2**8, 2**18])
+def test_many_boxes_are_bounded_as_each_alone(monkeypatch: pytest.MonkeyPatch, blocks: list[str], chunk: int):
+    """Boxes of few and of many unstable neurons, batch by batch."""
+    torch.manual_seed(2)
+    network = from_module(assembled(blocks, (4,)), (4,))
+    radius = torch.tensor([0.01, 2.0, 0.0, 0.5, 1.0, 0.1], dtype=torch.float64).view(6, 1)
+    centre = torch.randn(6, 4, dtype=torch.float64)
+    box = Box(centre - radius, centre + radius)
+    monkeypatch.setattr(tighten, "CHUNK_ELEMENTS", {"cpu": chunk})
+    together = bound_network(network, box, rigorous=True)
+    assert len({int(n) for n in sum(together.unstable(s).flatten(1).sum(1) for s in together.pre_activation)}) > 3
+    assert_sound(together, random_points(box, 300))
+    for k in range(6):
+        alone = bounded("whole maps", network, box[k : k + 1], rigorous=True)
+        for site, found in alone.pre_activation.items():
+            left = alone.unstable(site)[0]
+            assert torch.equal(left, together.unstable(site)[k])
+            torch.testing.assert_close(together.pre_activation[site].lower[k][left], found.lower[0][left])
+            torch.testing.assert_close(together.pre_activation[site].upper[k][left], found.upper[0][left])
+
+
+def test_boxes_of_small_networks_are_bounded_batch_by_batch(monkeypatch: pytest.MonkeyPatch):
+    network = from_module(assembled(["linear"] * 2, (4,)), (4,))
+    monkeypatch.setattr(tighten, "ImageBounds", lambda *_: pytest.fail("one by one"))
+    bound_network(network, random_box((4,), 4, 1.0))
+
+
 def test_an_inactive_neuron_of_a_leaky_activation_is_bounded_below_too():
     """relu(x + 2) - relu(x + 2) - 1 = -1 on [-1, 1]; intervals say [-3, 1]."""
     for last, lower in ((nn.ReLU(), -3), (nn.LeakyReLU(0.5), -1)):
@@ -77,3 +106,16 @@ def test_an_inactive_neuron_of_a_leaky_activation_is_bounded_below_too():
         one = torch.ones(1, 1, dtype=torch.float64)
         *_, box = bound_network(from_module(module, (1,)), Box(-one, one)).pre_activation.values()
         assert (box.lower.item(), box.upper.item()) == (lower, -1)
+
+
+def test_copies_of_one_number_are_not_bounded_as_if_they_were_independent():
+    """relu(x - x) for x in [-1, 1], where interval arithmetic says [-2, 2]."""
+    nodes = (
+        Node("x", op.Input(), (), (1,)),
+        Node("copies", op.Select(torch.tensor([1, 1])), ("x",), (2,)),
+        Node("difference", op.Linear(torch.tensor([[1.0, -1.0]]), torch.zeros(1)), ("copies",), (1,)),
+        Node("relu", op.ReLU(), ("difference",), (1,)),
+    )
+    one = torch.ones(1, 1)
+    z = bound_network(Network(nodes), Box(-one, one)).pre_activation["relu"]
+    assert z.upper.item() == 0

@@ -35,6 +35,13 @@ def test_what_is_pushed_is_taken_once_in_any_portions():
         assert frontier.lowest == float("inf")
 
 
+def test_nothing_is_known_where_a_bound_is_no_number():
+    part = subproblems(3)
+    frontier = Frontier()
+    frontier.push(replace(part, bound=replace(part.bound, lower=torch.tensor([1.0, torch.nan, 2.0]))))
+    assert frontier.lowest == -float("inf")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_split_stays_with_its_neuron_when_others_leave_the_core(kind):
     for seed, number in ((0, 0), (1, 0), (2, 1)):

@@ -91,7 +91,8 @@ class TestFailures:
 
         monkeypatch.setattr(module, "optimize", no_memory)
         results = side_by_side(found, USUAL)
-        assert tried and all(result.verdict is Verdict.VERIFIED for result in results.values())
+        assert len(tried) == 2, "once at the roots and once at their parts; then they are left alone"
+        assert all(result.verdict is Verdict.VERIFIED for result in results.values())
 
     def test_and_the_one_whose_fault_it_is_ends(self, monkeypatch):
         found = [near("dense", seed, 0, 0.003) for seed in (16, 17, 18)]

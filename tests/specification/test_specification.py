@@ -10,7 +10,7 @@ from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.specification.robustness import Robustness
-from abcrown_graft.specification.specification import Specification, literal_lower_bounds
+from abcrown_graft.specification.specification import Specification, literal_lower_bounds, literal_lower_lines
 
 IMAGES = torch.tensor([[[[0.2, 0.9]]], [[[0.0, 0.5]]]])
 LABELS = torch.tensor([1, 2])
@@ -91,3 +91,26 @@ def test_robustness_without_a_radius_or_targets_is_refused(options):
     """A radius that is missing must not become zero: a point is easily proved."""
     with pytest.raises(ValueError, match="needs"):
         made(**options)
+
+
+def test_lines_are_those_of_the_bounds():
+    found = clauses()
+    bounds = bound_network(from_module(nn.Sequential(nn.Linear(1, 2)).double().requires_grad_(False), (1,)), found.box)
+    coefficients, lower = literal_lower_lines(bounds, found)
+    assert torch.equal(lower, literal_lower_bounds(bounds, found, "crown"))
+    assert coefficients.shape == (*found.offsets.shape, 1)
+
+
+def test_specifications_in_a_row():
+    found = made()
+    both = Specification.cat([found[:1], found[1:], found[:1]])
+    assert len(both) == 3
+    assert torch.equal(both.rows[1:], made()[torch.tensor([1, 0])].rows)
+    assert torch.equal(both.box.upper[1], found.box.upper[1]) and torch.equal(both.offsets[:2], found.offsets)
+
+
+def test_an_output_just_beside_a_threshold_is_judged_in_float64() -> None:
+    """0.1 in float32 is larger than 0.1: `Y_0 <= 0.1` is not reached, though it is if the threshold is rounded."""
+    box = Box(torch.zeros(1, 1).double(), torch.ones(1, 1).double())
+    rows, offsets = torch.ones(1, 1, 1, 1).double(), torch.full((1, 1, 1), -0.1, dtype=torch.float64)
+    assert float(Specification(box, rows, offsets).margins(torch.tensor([[0.1]]))) > 0
