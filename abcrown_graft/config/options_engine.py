@@ -35,10 +35,24 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "--abcrown_path",
         engines=ABCROWN,
     ),
-    Option("general.progress", BOOLEAN, True, "Draw a progress bar; the flag switches it off.", "--no_progress"),
     Option(
-        "general.device", TEXT, "cuda", "Device that does the computations.", "--device", choices=("cpu", "cuda")
+        "general.abcrown_log",
+        PATH,
+        None,
+        "File that receives what α,β-CROWN prints; by default the results file's name with .log after it.",
+        "--abcrown_log",
+        engines=ABCROWN,
     ),
+    Option(
+        "general.allow_unsound",
+        BOOLEAN,
+        False,
+        "Run α,β-CROWN also with options that were seen to fail there or to give wrong verdicts.",
+        "--allow_unsound",
+        engines=ABCROWN,
+    ),
+    Option("general.progress", BOOLEAN, True, "Draw a progress bar; the flag switches it off.", "--no_progress"),
+    Option("general.device", TEXT, "cuda", "Device that does the computations.", "--device", choices=("cpu", "cuda")),
     Option("general.seed", INTEGER, 100, "Seed of every random number generator.", "--seed", low=0, high=2**32 - 1),
     Option("general.double_fp", BOOLEAN, False, "Compute everything in float64.", "--double_fp"),
     Option(
@@ -68,6 +82,14 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
     Option("general.results_file", PATH, "out.txt", "File that receives the verdicts.", "--results_file"),
     Option("general.root_path", PATH, "", "Folder that relative paths start from.", "--root_path"),
     Option(
+        "general.csv_name",
+        PATH,
+        None,
+        "List of instances, each line onnx,vnnlib,timeout or a VNN-LIB file alone; data.start, data.end and "
+        "data.select_instance choose lines. Without effect where specification.vnnlib_path is set.",
+        "--csv_name",
+    ),
+    Option(
         "model.name",
         TEXT,
         None,
@@ -75,6 +97,16 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "--model",
     ),
     Option("model.path", PATH, None, "Checkpoint with the weights.", "--load_model"),
+    Option(
+        "model.onnx_path", PATH, None, "Network as an ONNX file, in place of model.name and its path.", "--onnx_path"
+    ),
+    Option(
+        "model.onnx_path_prefix",
+        TEXT,
+        "",
+        "Put before the path of every ONNX file that comes with VNN-LIB.",
+        "--onnx_path_prefix",
+    ),
     Option(
         "model.input_shape",
         INTEGERS,
@@ -162,6 +194,20 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         low=0,
     ),
     Option(
+        "specification.vnnlib_path",
+        PATH,
+        None,
+        "Property as a VNN-LIB file, in place of images: this one instance is verified.",
+        "--vnnlib_path",
+    ),
+    Option(
+        "specification.vnnlib_path_prefix",
+        TEXT,
+        "",
+        "Put before the path of every VNN-LIB file.",
+        "--vnnlib_path_prefix",
+    ),
+    Option(
         "solver.batch_size",
         INTEGER,
         64,
@@ -223,9 +269,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
     ),
     Option("solver.beta-crown.lr_alpha", FLOAT, 0.01, "Learning rate of their slopes α.", "--lr_alpha", low=0),
     Option("solver.beta-crown.lr_beta", FLOAT, 0.05, "Learning rate of their multipliers β.", "--lr_beta", low=0),
-    Option(
-        "solver.beta-crown.lr_decay", FLOAT, 0.98, "Factor on both rates after each step.", "--lr_decay", low=0
-    ),
+    Option("solver.beta-crown.lr_decay", FLOAT, 0.98, "Factor on both rates after each step.", "--lr_decay", low=0),
     Option(
         "solver.mip.mip_solver",
         TEXT,
@@ -264,7 +308,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "bab.instances",
         INTEGER,
         None,
-        "Open instances that are searched side by side, in common batches; 1 on a CPU and 16 on a GPU if it is not set.",
+        "Open instances that are searched side by side, in common batches; by default 1 on a CPU and 16 on a GPU.",
         "--bab_instances",
         engines=NATIVE,
         low=1,
@@ -282,7 +326,8 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         TEXT,
         "kfsb",
         "Rule that chooses the neuron to split: kfsb tries the best candidates of two scores, babsr takes the best "
-        "score, random any.",
+        "score, random any; or the input to halve: sb the one along which the bounding line varies most, naive the "
+        "longest.",
         "--branching_method",
         choices=(
             "babsr",
@@ -296,7 +341,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
             "nonlinear",
             "brute-force",
         ),
-        supported=("kfsb", "babsr", "random"),
+        supported=("kfsb", "babsr", "random", "sb", "naive"),
     ),
     Option(
         "bab.branching.candidates",
@@ -316,6 +361,52 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         supported=("min", "max", "mean"),
     ),
     Option(
+        "bab.branching.input_split.enable",
+        BOOLEAN,
+        False,
+        "Split the inputs of every network instead of its neurons. Without it the native engine does so where there "
+        "are few inputs and branching.method is not set, and takes turns with neurons where that takes long.",
+        "--enable_input_split",
+    ),
+    Option(
+        "bab.branching.input_split.input_dim_threshold",
+        INTEGER,
+        20,
+        "Most inputs of a network whose inputs are split though that is not enabled; 0 is none. α,β-CROWN: with "
+        "complete_verifier auto.",
+        "--input_split_input_dim_threshold",
+        low=0,
+    ),
+    Option(
+        "bab.branching.input_split.sb_margin_weight",
+        FLOAT,
+        1.0,
+        "Weight of the bounds in the scores of sb.",
+        "--sb_margin_weight",
+    ),
+    Option(
+        "bab.branching.input_split.sb_sum",
+        BOOLEAN,
+        False,
+        "Let sb add the scores of all parts of the property, without their bounds.",
+        "--sb_sum",
+    ),
+    Option(
+        "bab.branching.input_split.sb_coeff_thresh",
+        FLOAT,
+        0.001,
+        "What smaller coefficients count as in the scores of sb.",
+        "--sb_coeff_thresh",
+        low=0,
+    ),
+    Option(
+        "bab.clip_n_verify.clip_input_domain.enabled",
+        BOOLEAN,
+        False,
+        "Cut off what the bounding lines of a box of inputs prove; the native engine always does where it can.",
+        "--enable_clip_input",
+    ),
+    Option(
         "attack.pgd_order",
         TEXT,
         "before",
@@ -326,9 +417,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
     ),
     Option("attack.pgd_steps", INTEGER, 100, "Gradient steps of one attack.", "--pgd_steps", low=0),
     Option("attack.pgd_restarts", INTEGER, 30, "Random starts of the attack.", "--pgd_restarts", low=1),
-    Option(
-        "attack.pgd_batch_size", INTEGER, 100000000, "Starting points attacked at once.", "--pgd_batch_size", low=1
-    ),
+    Option("attack.pgd_batch_size", INTEGER, 100000000, "Starting points attacked at once.", "--pgd_batch_size", low=1),
     Option(
         "attack.pgd_early_stop",
         BOOLEAN,
@@ -352,9 +441,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "Mask file: the neurons to graft before verification.",
         "--graft_mask",
     ),
-    Option(
-        "graft.slope", FLOAT, 0.4, "Slope of grafted neurons that no checkpoint gives one.", "--graft_slope"
-    ),
+    Option("graft.slope", FLOAT, 0.4, "Slope of grafted neurons that no checkpoint gives one.", "--graft_slope"),
     Option(
         "graft.intercept",
         FLOAT,

@@ -102,6 +102,21 @@ STAGE_OPTIONS: tuple[Option, ...] = (
     _stage("evaluate.pgd_restarts", INTEGER, 1, "Random starts of that attack.", low=1),
     _stage("evaluate.pgd_step", FLOAT, 2.5, "Step of that attack, in units of epsilon / pgd_steps.", low=0),
     _stage("evaluate.limit", INTEGER, None, "Number of test images used; null is all.", low=1),
+    _stage("export.dir", PATH, None, "Folder that receives the benchmark: onnx, vnnlib and instances.csv."),
+    _stage(
+        "export.name",
+        TEXT,
+        None,
+        "Name of the network's file and of its properties; that of the configuration's file if it is not set.",
+    ),
+    _stage(
+        "export.normalization",
+        TEXT,
+        "inside",
+        "Whether the network takes pixels and normalises them inside, or takes inputs normalised outside.",
+        choices=("inside", "outside"),
+    ),
+    _stage("export.opset", INTEGER, 9, "Version of ONNX's operators in the file.", low=9, high=22),
     _stage("pipeline.output", PATH, "runs", "Folder that receives the files of every stage."),
     _stage("report.path", PATH, None, "File that receives the table."),
 )

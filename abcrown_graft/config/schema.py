@@ -29,6 +29,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "mask": "stage: which neurons to graft",
         "tune": "stage: graft and fine-tune",
         "evaluate": "stage: clean and robust accuracy",
+        "export": "stage: a benchmark for other verifiers",
         "pipeline": "all stages in a row",
         "report": "stage: the table before and after",
     }

@@ -1,4 +1,4 @@
-"""The comparison of a network that was read with onnxruntime, the independent judge of what a file means."""
+"""onnxruntime, the independent judge of what a file means: its values, and the comparison with what was read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.errors import ModelError, UnsupportedError
@@ -21,8 +21,61 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 FATAL_ONLY = 4
 
 
+class OnnxruntimeModule(nn.Module):
+    """A file as a torch module that onnxruntime evaluates, on the CPU; it has no gradients.
+
+    Attributes:
+        path: of the file.
+        dtype: what the file computes in; points are rounded to it.
+    """
+
+    def __init__(self, network: OnnxNetwork, path: str | os.PathLike[str]) -> None:
+        """Opens the file.
+
+        Args:
+            network: from `read_onnx(path)`.
+            path: of the file.
+
+        Raises:
+            UnsupportedError: onnxruntime is not installed.
+            ModelError: it refuses the file.
+        """
+        super().__init__()
+        self.path, self.dtype = Path(path), network.dtype
+        self._network = network
+        try:
+            self._session = _session(self.path)
+        except UnsupportedError:
+            raise
+        except Exception as error:  # onnxruntime's errors share no other base
+            raise self._refusal(error) from None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs `(n, outputs)` in float64 at points `(n, ...)` of as many numbers as the input has, one by one.
+
+        Raises:
+            ModelError: onnxruntime fails.
+        """
+        dtype, names = numpy_dtype(self.dtype), ([self._network.output_name], self._network.input_name)
+        fed = x.detach().cpu().numpy().astype(dtype).reshape(len(x), *self._network.input_shape)
+        try:
+            found = [self._session.run(names[0], {names[1]: point})[0] for point in fed]
+        except Exception as error:
+            raise self._refusal(error) from None
+        outputs = np.array(found, dtype=np.float64).reshape(len(x), *self._network.network.output.shape)
+        return torch.from_numpy(outputs).to(x.device)
+
+    def _refusal(self, error: Exception) -> ModelError:
+        return ModelError(f"{self.path}: onnxruntime cannot run it: {first_line(error)}")
+
+
 def check_against_onnxruntime(
-    network: OnnxNetwork, path: str | os.PathLike[str], box: Box, n: int = 8, tolerance: float | None = None
+    network: OnnxNetwork,
+    path: str | os.PathLike[str],
+    box: Box,
+    n: int = 8,
+    tolerance: float | None = None,
+    module: OnnxruntimeModule | None = None,
 ) -> float:
     """Compares a network with its file at random points; the largest relative difference.
 
@@ -32,6 +85,7 @@ def check_against_onnxruntime(
         box: of inputs, `(batch, *network input shape)`; each of its boxes gets n points.
         n: number of points.
         tolerance: None for that of the file's precision in `TOLERANCE`.
+        module: the file, if it is open already.
 
     Raises:
         UnsupportedError: onnxruntime is not installed.
@@ -39,7 +93,7 @@ def check_against_onnxruntime(
     """
     tolerance = TOLERANCE[network.dtype] if tolerance is None else tolerance
     points = _random_points(box, n).to(network.dtype)
-    theirs = run_onnxruntime(network, path, points)
+    theirs = (module or OnnxruntimeModule(network, path))(points)
     ours = evaluate(network.network, points.to(network.network.dtype)).double()
     if not (ours.isfinite().all() and theirs.isfinite().all()):
         raise ModelError(f"{path}: an output is NaN or infinite at a point of the box")
@@ -57,16 +111,7 @@ def run_onnxruntime(network: OnnxNetwork, path: str | os.PathLike[str], points: 
         UnsupportedError: onnxruntime is not installed.
         ModelError: it refuses the file.
     """
-    dtype = numpy_dtype(network.dtype)
-    fed = points.cpu().numpy().astype(dtype).reshape(len(points), *network.input_shape)
-    try:
-        session = _session(Path(path))
-        found = [session.run([network.output_name], {network.input_name: point})[0] for point in fed]
-    except UnsupportedError:
-        raise
-    except Exception as error:  # onnxruntime's errors share no other base
-        raise ModelError(f"{path}: onnxruntime cannot run it: {first_line(error)}") from None
-    return torch.from_numpy(np.stack(found).reshape(len(points), -1).astype(np.float64))
+    return OnnxruntimeModule(network, path)(points)
 
 
 def _session(path: Path) -> Any:

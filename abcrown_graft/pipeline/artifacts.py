@@ -17,6 +17,7 @@ DEFAULTS = {
     "significance.path": "significance.safetensors",
     "mask.path": "mask.safetensors",
     "tune.checkpoint": "tune.safetensors",
+    "export.dir": "export",
     "report.path": "report.md",
 }
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.config.config import Config
+from abcrown_graft.config.option import show
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, DataError
 from abcrown_graft.pipeline.inputs import epsilon
+from abcrown_graft.pipeline.rows import asks_for_properties
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.branching import BranchingSettings
+from abcrown_graft.search.input_branching import InputBranching
+from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.mip import MipSettings
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.specification.robustness import Robustness
+from abcrown_graft.verify.completion import SPLITS_INPUTS
 from abcrown_graft.verify.problem import VerifySettings
 
 TOGETHER_ON_GPU = 16  # instances: enough for full batches, and the matrices of so many cores fit into the memory
+SPLIT_INPUTS = ("sb", "naive")  # branching methods that choose inputs; the others choose neurons
+SB_OPTIONS = ("sb_margin_weight", "sb_coeff_thresh", "sb_sum")
+_SPLIT, _CLIP = "bab.branching.input_split", "bab.clip_n_verify.clip_input_domain.enabled"
 BOUND_METHODS = {"ibp": "interval", "crown": "crown", "alpha-crown": "crown"}
 
 
@@ -49,6 +58,7 @@ def verify_settings(config: Config) -> VerifySettings:
         double=config["general.double_fp"],
         search_together=_searched_together(config),
         search=search_settings(config),
+        input_split=input_split(config),
         complete_verifier=config["general.complete_verifier"],
         mip=mip_settings(config),
         test_core=config["debug.test_core"],
@@ -56,14 +66,21 @@ def verify_settings(config: Config) -> VerifySettings:
 
 
 def _searched_together(config: Config) -> int:
-    chosen = config["bab.instances"]
+    chosen, verifier = config["bab.instances"], config["general.complete_verifier"]
+    if verifier in ("mip", "auto"):
+        if chosen not in (None, 1):
+            where = f"{config.origin('bab.instances')}: bab.instances"
+            raise ConfigError(f"{where}: {chosen}, but {verifier} solves its programs one by one; remove it")
+        return 1
     if chosen is not None:
         return chosen
     return TOGETHER_ON_GPU if config["general.device"] == "cuda" else 1
 
 
 def radius(config: Config) -> float | None:
-    """`specification.epsilon` of a ball; None where the data set gives bounds."""
+    """`specification.epsilon` of a ball; None where the data set or VNN-LIB gives bounds."""
+    if asks_for_properties(config):
+        return None
     return epsilon(config) if config["specification.type"] == "lp" else None
 
 
@@ -106,7 +123,9 @@ def search_settings(config: Config) -> SearchSettings | None:
     if config["general.complete_verifier"] == "skip" and not optimised:
         return None
     alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
-    branching = {name: config[f"bab.branching.{name}"] for name in ("method", "candidates", "reduceop")}
+    branching = {name: config[f"bab.branching.{name}"] for name in ("candidates", "reduceop")}
+    if config["bab.branching.method"] not in SPLIT_INPUTS:
+        branching["method"] = config["bab.branching.method"]
     return SearchSettings(
         batch_size=config["solver.batch_size"],
         max_domains=config["bab.max_domains"],
@@ -115,6 +134,42 @@ def search_settings(config: Config) -> SearchSettings | None:
         branching=BranchingSettings(**branching, seed=config["general.seed"]),
         double=config["general.double_fp"],
     )
+
+
+def input_split(config: Config) -> InputSplit | None:
+    """The section `bab.branching.input_split`: for all networks, for those of few inputs, or None.
+
+    Without `enable`, a branching method that chooses neurons rules it out if it was asked for.
+
+    Raises:
+        ConfigError: options of which one rules out the other.
+    """
+    _check_input_split(config)
+    method, enabled = config["bab.branching.method"], config[f"{_SPLIT}.enable"]
+    if not enabled and not config.is_default("bab.branching.method"):
+        return None
+    rule = {"method": method} if enabled and method in SPLIT_INPUTS else {}
+    branching = InputBranching(**rule, **{name: config[f"{_SPLIT}.{name}"] for name in SB_OPTIONS})
+    return InputSplit(math.inf if enabled else config[f"{_SPLIT}.input_dim_threshold"], enabled, branching)
+
+
+def _check_input_split(config: Config) -> None:
+    method, enabled = config["bab.branching.method"], config[f"{_SPLIT}.enable"]
+    if method in SPLIT_INPUTS and not enabled:
+        raise _refusal(config, "bab.branching.method", f"chooses inputs; set {_SPLIT}.enable, or take another method")
+    if enabled and method not in SPLIT_INPUTS and not config.is_default("bab.branching.method"):
+        raise _refusal(config, "bab.branching.method", f"chooses neurons, but {_SPLIT}.enable is set; remove one")
+    if enabled and config["general.complete_verifier"] not in SPLITS_INPUTS:
+        raise _refusal(config, "general.complete_verifier", f"splits no inputs, but {_SPLIT}.enable is set; remove one")
+    if config[_CLIP] and not enabled:
+        raise _refusal(config, _CLIP, f"only boxes of inputs are clipped; set {_SPLIT}.enable, or remove it")
+    for name in SB_OPTIONS:
+        if method != "sb" and not config.is_default(f"{_SPLIT}.{name}"):
+            raise _refusal(config, f"{_SPLIT}.{name}", "is read by bab.branching.method sb alone; remove it")
+
+
+def _refusal(config: Config, key: str, reason: str) -> ConfigError:
+    return ConfigError(f"{config.origin(key)}: {key}: {show(config[key])}: {reason}")
 
 
 def _adam_settings(config: Config, section: str) -> AdamSettings:

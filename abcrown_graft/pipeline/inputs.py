@@ -20,8 +20,11 @@ def model_source(config: Config) -> ModelSource:
     """Where the configured model comes from; whether its weights come from anywhere is not checked.
 
     Raises:
-        ConfigError: `model.name` is not set.
+        ConfigError: `model.name` is not set, or an ONNX file is named in its place.
     """
+    if config["model.onnx_path"]:
+        where = f"{config.origin('model.onnx_path')}: model.onnx_path"
+        raise ConfigError(f"{where}: only verification takes an ONNX file; name a model definition in model.name")
     return ModelSource(
         name=require(config, "model.name", "name a model definition, e.g. cnn_b"),
         path=config.path("model.path"),
@@ -83,7 +86,15 @@ def folders(config: Config) -> tuple[Path, ...]:
 
 
 def images(config: Config, split: str | None = None) -> ImageData:
-    """The configured data set, whole; `split` overrides `data.split`."""
+    """The configured data set, whole; `split` overrides `data.split`.
+
+    Raises:
+        ConfigError: none is configured, or properties are instead, which have no images.
+        DataError, FileFormatError: it cannot be read.
+    """
+    for key in ("general.csv_name", "specification.vnnlib_path"):
+        if config[key]:
+            raise ConfigError(f"{config.origin(key)}: {key}: this command works on images; remove it")
     name = require(config, "data.dataset", "name a data set, e.g. DIGITS, MNIST or CIFAR")
     return load_dataset(name, split or config["data.split"], config.path("data.data_dir"), folders(config))
 
@@ -103,8 +114,8 @@ def check_fit(data: ImageData, model: LoadedModel, config: Config) -> None:
         raise DataError(f"data.dataset: {data.name} has label {int(data.labels.max())}, the model {outputs[0]} outputs")
 
 
-def instance_indices(config: Config, total: int) -> list[int]:
-    """The images to verify, from `select_instance`, `data_idx_file` or `start` and `end`.
+def instance_indices(config: Config, total: int, noun: str = "image", whole: str = "the split") -> list[int]:
+    """The images (or what `noun` says) to verify, from `select_instance`, `data_idx_file` or `start` and `end`.
 
     Raises:
         ConfigError: none is left, or one does not exist.
@@ -116,13 +127,13 @@ def instance_indices(config: Config, total: int) -> list[int]:
     if chosen:
         outside = [index for index in chosen if not 0 <= index < total]
         if outside:
-            raise ConfigError(f"{where}: image {outside[0]} does not exist; the split has {total}")
+            raise ConfigError(f"{where}: {noun} {outside[0]} does not exist; {whole} has {total}")
         return list(dict.fromkeys(chosen))
     start, end = config["data.start"], min(config["data.end"], total)
     if start >= end:
         raise ConfigError(
             f"data.start {start} ({config.origin('data.start')}) and data.end {config['data.end']} "
-            f"({config.origin('data.end')}) leave no image; the split has {total}"
+            f"({config.origin('data.end')}) leave no {noun}; {whole} has {total}"
         )
     return list(range(start, end))
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from abcrown_graft import __version__
+from abcrown_graft.bounds.propagate import METHODS
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
+from abcrown_graft.pipeline.onnx_model import classifier, require_images
 from abcrown_graft.specification.robustness import Robustness
 from abcrown_graft.verify.counterexample import save_counterexample
 from abcrown_graft.verify.problem import Subject, VerifySettings
@@ -29,10 +32,14 @@ class Verification:
     """A verification run that is ready to go.
 
     Attributes:
+        noun, single: what it verifies, for messages, and whether it is just one.
         indices: of the images, in order.
         results: the results file.
         recorder: the instability dump, or None.
     """
+
+    noun: ClassVar[str] = "image"
+    single: ClassVar[bool] = False
 
     config: Config
     model: LoadedModel
@@ -48,6 +55,12 @@ class Verification:
     def todo(self) -> list[int]:
         """The images that an earlier part of the run has not done."""
         return [index for index in self.indices if index not in self.results.done]
+
+    @property
+    def engine(self) -> str:
+        """What decides, in words."""
+        precision = "float64" if self.settings.double else "float32"
+        return f"native (abcrown-graft {__version__}, {self.device}, {precision}, decided in float64)"
 
     def run(self) -> Iterator[InstanceResult]:
         """Yields the result of each image that is left to do; each is in the results file by then."""
@@ -73,12 +86,17 @@ class Verification:
 
     def _save_counterexample(self, index: int, point: Tensor) -> None:
         with torch.no_grad():
-            output = self.model.module(point.unsqueeze(0))[0]
-        path = _counterexample_path(self.config)
+            output = self.model.module(point.unsqueeze(0))[0].to(point.dtype)
+        path = counterexample_path(self.config)
         save_counterexample(path, index, point, output)
 
 
-def _counterexample_path(config: Config) -> Path:
+def counterexample_path(config: Config) -> Path:
+    """`attack.cex_path`.
+
+    Raises:
+        ConfigError: it names a folder.
+    """
     path = config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
     if not path.name:
         raise ConfigError(f"{config.origin('attack.cex_path')}: attack.cex_path: {path} names no file")
@@ -87,25 +105,37 @@ def _counterexample_path(config: Config) -> Path:
 
 def prepare_verification(config: Config) -> Verification:
     """Loads and checks everything a run needs; nothing is written but the head of the results file."""
+    require_images(config)
     device = inputs.device(config)
     settings = effort.verify_settings(config)
-    model = inputs.configured_model(config)
     data = inputs.images(config)
+    model = classifier(config, data)
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
     specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data)
-    _counterexample_path(config)
+    counterexample_path(config)
     torch.manual_seed(settings.seed)
-    path = config.path("general.results_file", must_exist=False) or Path("out.txt")
-    if recorder is not None and recorder.path.resolve() == path.resolve():
-        raise ConfigError(f"general.results_file and instability.dump are one file, {path}; name two")
-    results = ResultsFile(path, _run_header(config, model, data, settings, indices))
+    results = ResultsFile(results_path(config, recorder), _run_header(config, model, data, settings, indices))
     return Verification(config, model, data, settings, specify, device, indices, results, recorder)
 
 
-def instability_recorder(config: Config, model: LoadedModel, data: ImageData) -> InstabilityRecorder | None:
-    """The recorder of `instability.dump`, or None if that is not set."""
+def results_path(config: Config, recorder: InstabilityRecorder | None) -> Path:
+    """`general.results_file`.
+
+    Raises:
+        ConfigError: it is the dump of `recorder`.
+    """
+    path = config.path("general.results_file", must_exist=False) or Path("out.txt")
+    if recorder is not None and recorder.path.resolve() == path.resolve():
+        raise ConfigError(f"general.results_file and instability.dump are one file, {path}; name two")
+    return path
+
+
+def instability_recorder(
+    config: Config, model: LoadedModel, data: ImageData, methods: Sequence[str] = METHODS
+) -> InstabilityRecorder | None:
+    """The recorder of `instability.dump`, or None if that is not set; `methods` are those that the engine has."""
     path = config.path("instability.dump", must_exist=False)
     if path is None:
         return None
@@ -119,7 +149,7 @@ def instability_recorder(config: Config, model: LoadedModel, data: ImageData) ->
         "double_fp": config["general.double_fp"],
     }
     method, population = config["instability.method"], config["instability.population"]
-    return InstabilityRecorder(path, model.identity, model.grafted, about, method, population)
+    return InstabilityRecorder(path, model.identity, model.grafted, about, method, population, methods)
 
 
 def _run_header(
@@ -128,7 +158,7 @@ def _run_header(
     """What makes two runs the same run."""
     return {
         "engine": "native",
-        "model": config["model.name"],
+        "model": config["model.name"] or Path(config["model.onnx_path"]).name,
         "architecture": model.identity.architecture,
         "weights": model.identity.weights,
         "dataset": data.name,

@@ -24,7 +24,7 @@ class InstanceResult:
         lower_bound: of the smallest margin over all other classes, None where none was computed. It holds in
             real arithmetic if the instance is verified, else up to rounding in the precision of the search.
         margin: smallest margin found by clean prediction and attack.
-        reason: what went wrong, for `error` and `out-of-memory`.
+        reason: what went wrong, for `error` and `out-of-memory`; beside another verdict, what could not be counted.
     """
 
     index: int

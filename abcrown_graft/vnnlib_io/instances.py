@@ -30,14 +30,29 @@ class Instance:
     timeout: float | None
 
 
-def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
-    """The instances of a list; files are named relative to its folder, and blank lines are skipped.
+@dataclass(frozen=True)
+class Line:
+    """One line of `instances.csv` as it is written, whether its files exist or not.
 
-    Each line is `onnx,vnnlib,timeout` or, in all of the file, a property alone as α,β-CROWN has it. A file that
-    is only there as `NAME.gz` is found.
+    Attributes:
+        number: counted from 1, blank lines included.
+        onnx, timeout: see `Instance`.
+        vnnlib: the property.
+    """
+
+    number: int
+    onnx: str | None
+    vnnlib: str
+    timeout: float | None
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[Line]:
+    """The lines of a list that are not blank.
+
+    Each is `onnx,vnnlib,timeout` or, in all of the file, a property alone as α,β-CROWN has it.
 
     Raises:
-        FileFormatError: the list or a file in it is missing, or a line is none of these; the message says which.
+        FileFormatError: the list is missing or empty, or a line is none of these; the message says which.
     """
     path = Path(path)
     try:
@@ -47,7 +62,19 @@ def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
         raise FileFormatError(f"{path}: cannot be read ({error})") from None
     if not rows:
         raise FileFormatError(f"{path}: no instances")
-    return [_instance(path, line, row, len(rows[0][1])) for line, row in rows]
+    return [_line(path, number, row, len(rows[0][1])) for number, row in rows]
+
+
+def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
+    """The instances of a list; files are named relative to its folder.
+
+    A file that is only there as `NAME.gz` is found.
+
+    Raises:
+        FileFormatError: as of `read_lines`, or a file in the list is missing.
+    """
+    path = Path(path)
+    return [_instance(path, line) for line in read_lines(path)]
 
 
 def _rows(path: Path, file: io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
@@ -62,21 +89,24 @@ def _rows(path: Path, file: io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
         raise FileFormatError(f"{path}:{reader.line_num}: not CSV ({error})") from None
 
 
-def _instance(path: Path, line: int, row: list[str], columns: int) -> Instance:
-    where = f"{path}:{line}"
+def _line(path: Path, number: int, row: list[str], columns: int) -> Line:
+    where = f"{path}:{number}"
     if len(row) not in (1, 3):
         raise FileFormatError(f"{where}: {len(row)} columns; expected onnx,vnnlib,timeout or one vnnlib path")
     if len(row) != columns:
         raise FileFormatError(f"{where}: {len(row)} columns where the first line has {columns}")
-    if columns == 1:
-        return Instance(None, _file(where, path.parent, row[0]), None)
-    onnx, vnnlib = (_file(where, path.parent, name) for name in row[:2])
-    return Instance(onnx, vnnlib, _timeout(where, row[2]))
+    if not all(row[:2]):
+        raise FileFormatError(f"{where}: an empty path")
+    return Line(number, None, row[0], None) if columns == 1 else Line(number, row[0], row[1], _timeout(where, row[2]))
+
+
+def _instance(path: Path, line: Line) -> Instance:
+    where, folder = f"{path}:{line.number}", path.parent
+    onnx = None if line.onnx is None else _file(where, folder, line.onnx)
+    return Instance(onnx, _file(where, folder, line.vnnlib), line.timeout)
 
 
 def _file(where: str, folder: Path, name: str) -> Path:
-    if not name:
-        raise FileFormatError(f"{where}: an empty path")
     try:
         return existing(folder / name)
     except (FileFormatError, OSError, ValueError) as error:

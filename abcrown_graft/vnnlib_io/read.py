@@ -12,6 +12,7 @@ from pathlib import Path
 
 from abcrown_graft.errors import AbcrownGraftError, FileFormatError
 from abcrown_graft.vnnlib_io.expression import tokens
+from abcrown_graft.vnnlib_io.formula import Formula
 from abcrown_graft.vnnlib_io.interface import Interface
 from abcrown_graft.vnnlib_io.query import Query, make_queries
 from abcrown_graft.vnnlib_io.version1 import parse_version1
@@ -53,7 +54,7 @@ def read_property(path: str | os.PathLike[str], inputs: int | None = None, outpu
     """Declarations and queries of a property; arguments and errors as of `read_vnnlib`."""
     text = _read_text(Path(path))
     try:
-        interface, formula = (parse_version2 if _is_version2(text) else parse_version1)(text)
+        interface, formula = _parse(text)
         for declared, size in ((interface.input, inputs), (interface.output, outputs)):
             if size is not None and declared.size != size:
                 raise FileFormatError(
@@ -63,6 +64,23 @@ def read_property(path: str | os.PathLike[str], inputs: int | None = None, outpu
     except AbcrownGraftError as error:
         raise type(error)(f"{path}: {error}") from None
     return Property(interface, tuple(queries))
+
+
+def read_formula(path: str | os.PathLike[str]) -> Formula:
+    """What the file asserts of a counterexample, in exact arithmetic.
+
+    Raises:
+        FileFormatError, UnsupportedError: as of `read_vnnlib`, but for what depends on the network.
+    """
+    text = _read_text(Path(path))
+    try:
+        return _parse(text)[1]
+    except AbcrownGraftError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _parse(text: str) -> tuple[Interface, Formula]:
+    return (parse_version2 if _is_version2(text) else parse_version1)(text)
 
 
 def _is_version2(text: str) -> bool:

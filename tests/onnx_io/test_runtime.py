@@ -14,7 +14,7 @@ from onnx_models import box_around, model_of, node, saved, weights
 from abcrown_graft.bounds.box import Box
 from abcrown_graft.errors import ModelError, UnsupportedError
 from abcrown_graft.onnx_io.reader import OnnxNetwork, read_onnx
-from abcrown_graft.onnx_io.runtime import check_against_onnxruntime, run_onnxruntime
+from abcrown_graft.onnx_io.runtime import OnnxruntimeModule, check_against_onnxruntime, run_onnxruntime
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,6 +68,26 @@ class TestWithOnnxruntime:
         with pytest.raises(ModelError, match=r"model\.onnx: onnxruntime cannot run it: .*") as caught:
             check_against_onnxruntime(found, path, box_around(found))
         assert "\n" not in str(caught.value)
+
+    def test_as_a_module_it_takes_any_shape_and_gives_float64(self, path: Path):
+        found = read_onnx(path)
+        module = OnnxruntimeModule(found, path)
+        points = torch.rand(3, 2, 2, dtype=torch.float64)
+        outputs = module(points)
+        assert outputs.dtype == torch.float64 and outputs.shape == (3, 3)
+        assert torch.equal(outputs, run_onnxruntime(found, path, points.float().reshape(3, 4)))
+        assert check_against_onnxruntime(found, path, box_around(found), module=module) < 1e-6
+
+    def test_one_that_was_opened_is_asked_again(self, path: Path):
+        found = read_onnx(path)
+        module = OnnxruntimeModule(found, path)
+        path.unlink()
+        assert module(torch.eye(4)).shape == (4, 3)
+
+    def test_points_of_another_size(self, path: Path):
+        module = OnnxruntimeModule(read_onnx(path), path)
+        with pytest.raises(ValueError, match="cannot reshape"):
+            module(torch.rand(2, 3))
 
     def test_outputs_of_single_points(self, path: Path):
         found = read_onnx(path)

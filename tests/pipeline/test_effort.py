@@ -85,3 +85,60 @@ def test_what_is_skipped() -> None:
     assert effort.search_settings(configured()).max_domains == math.inf
     bare = configured(general__complete_verifier="skip", solver__bound_prop_method="crown")
     assert effort.search_settings(bare) is None
+
+
+SPLIT = "bab__branching__input_split__"
+
+
+class TestInputSplit:
+    def test_it_is_for_networks_of_few_inputs(self) -> None:
+        found = effort.verify_settings(configured(specification__epsilon=0.1)).input_split
+        assert (found.most_inputs, found.alone, found.branching.method) == (20, False, "smear")
+        assert effort.input_split(configured(**{f"{SPLIT}input_dim_threshold": 0})).most_inputs == 0
+
+    def test_it_is_for_all_where_it_is_enabled(self) -> None:
+        found = effort.input_split(configured(**{f"{SPLIT}enable": True}))
+        assert (found.most_inputs, found.alone) == (math.inf, True)
+
+    def test_the_rules_of_abcrown(self) -> None:
+        chosen = {f"{SPLIT}enable": True, f"{SPLIT}sb_margin_weight": 0.5, f"{SPLIT}sb_sum": True}
+        config = configured(bab__branching__method="sb", **chosen, **{f"{SPLIT}sb_coeff_thresh": 0.25})
+        found = effort.input_split(config).branching
+        assert (found.method, found.sb_margin_weight, found.sb_sum, found.sb_coeff_thresh) == ("sb", 0.5, True, 0.25)
+        assert effort.search_settings(config).branching.method == "kfsb", "of neurons"
+
+    def test_a_rule_for_neurons_means_neurons(self) -> None:
+        config = configured(bab__branching__method="babsr")
+        assert effort.input_split(config) is None
+        assert effort.search_settings(config).branching.method == "babsr"
+
+    @pytest.mark.parametrize(
+        ("values", "told"),
+        [
+            ({"bab__branching__method": "sb"}, "bab.branching.method: 'sb': chooses inputs; set bab.branching.input"),
+            ({"bab__branching__method": "random", f"{SPLIT}enable": True}, "'random': chooses neurons, but"),
+            ({"general__complete_verifier": "mip", f"{SPLIT}enable": True}, "'mip': splits no inputs"),
+            ({"bab__clip_n_verify__clip_input_domain__enabled": True}, "only boxes of inputs are clipped"),
+            ({f"{SPLIT}sb_sum": True, f"{SPLIT}enable": True}, "is read by bab.branching.method sb alone"),
+        ],
+    )
+    def test_options_that_rule_each_other_out(self, values, told) -> None:
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            effort.verify_settings(configured(specification__epsilon=0.1, **values))
+
+
+@pytest.mark.parametrize(
+    ("device", "verifier", "chosen", "count"),
+    [("cpu", "bab", None, 1), ("cuda", "bab", None, 16), ("cuda", "bab", 3, 3), ("cpu", "skip", 5, 5)]
+    + [("cuda", "mip", None, 1), ("cuda", "auto", 1, 1)],
+)
+def test_instances_side_by_side(device: str, verifier: str, chosen: int | None, count: int) -> None:
+    values = {"general__device": device, "general__complete_verifier": verifier, "bab__instances": chosen}
+    config = configured(specification__epsilon=0.1, **values)
+    assert effort.verify_settings(config).search_together == count
+
+
+def test_programs_are_not_solved_side_by_side() -> None:
+    config = configured(specification__epsilon=0.1, general__complete_verifier="mip", bab__instances=4)
+    with pytest.raises(ConfigError, match=r"bab\.instances: 4, but mip solves its programs one by one"):
+        effort.verify_settings(config)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from abcrown_graft.attack.pgd import PGDSettings
+from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.verify import problem
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
@@ -50,6 +51,17 @@ def test_results_come_in_the_order_of_the_images_whatever_the_batches(compare, b
 
 def test_no_images_no_results(compare):
     assert list(verify_images(compare, IMAGES[:0], torch.zeros(0).long(), [], VerifySettings(0.1))) == []
+
+
+def test_time_that_is_gone_counts(compare):
+    settings = VerifySettings(0.1, attack=None, timeout=1e6, incomplete=False, search=SearchSettings())
+    spent = [10.0 * k for k in range(len(IMAGES))]
+    labels = torch.zeros(len(IMAGES)).long()
+    results = list(verify_images(compare, IMAGES, labels, INDICES, settings, spent=spent))
+    assert all(before <= r.seconds < before + 9 for r, before in zip(results, spent, strict=True))
+    late = [*[2e6] * 4, *spent[4:]]
+    verdicts = [r.verdict for r in verify_images(compare, IMAGES, labels, INDICES, settings, spent=late)]
+    assert verdicts == ["timeout", "timeout", "falsified", "timeout", *EXPECTED[4:]]
 
 
 def test_verdicts_are_yielded_as_batches_finish(compare):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.vnnlib_io.instances import Instance, read_instances, write_instances
+from abcrown_graft.vnnlib_io.instances import Instance, Line, read_instances, read_lines, write_instances
 
 FILES = ("onnx/a.onnx", "onnx/b, c.onnx", "vnnlib/p.vnnlib", "vnnlib/q.vnnlib.gz")
 
@@ -36,6 +36,16 @@ def test_properties_alone(folder):
     ]
 
 
+def test_lines_are_read_though_their_files_are_missing(folder):
+    (folder / "list.csv").write_text("\nno.onnx,no.vnnlib,7\n\nonnx/a.onnx,vnnlib/p.vnnlib,0.5\n")
+    assert read_lines(folder / "list.csv") == [
+        Line(2, "no.onnx", "no.vnnlib", 7.0),
+        Line(4, "onnx/a.onnx", "vnnlib/p.vnnlib", 0.5),
+    ]
+    (folder / "list.csv").write_text("no.vnnlib\n")
+    assert read_lines(folder / "list.csv") == [Line(1, None, "no.vnnlib", None)]
+
+
 def test_a_plain_name_finds_the_compressed_file(folder):
     assert read(folder, "onnx/a.onnx,vnnlib/q.vnnlib,1")[0].vnnlib == folder / "vnnlib/q.vnnlib.gz"
 
@@ -54,7 +64,7 @@ GOOD = "onnx/a.onnx,vnnlib/p.vnnlib,60\n"
         ("\n\n", "no instances"),
         (GOOD + "\nonnx/x.onnx,vnnlib/p.vnnlib,60", r"instances\.csv:3: .*x\.onnx: no such file"),
         (GOOD + "onnx/a.onnx,vnnlib/x.vnnlib,60", r":2: .*x\.vnnlib: no such file"),
-        ("onnx,vnnlib,timeout\n" + GOOD, r":1: .*onnx: no such file"),
+        ("onnx,vnnlib,timeout\n" + GOOD, r":1: the timeout 'timeout' is not a positive number of seconds"),
         ("onnx/a.onnx,vnnlib/p.vnnlib,soon", r":1: the timeout 'soon' is not a positive number of seconds"),
         ("onnx/a.onnx,vnnlib/p.vnnlib,", ":1: the timeout '' is not"),
         ("onnx/a.onnx,vnnlib/p.vnnlib,nan", ":1: the timeout 'nan' is not"),

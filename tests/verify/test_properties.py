@@ -1,0 +1,183 @@
+"""Properties of boxes: what their queries' verdicts make, in batches, within their time, and by exact judgement."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from abcrown_graft.attack.pgd import PGDSettings
+from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.verify import properties
+from abcrown_graft.verify.problem import Subject, VerifySettings
+from abcrown_graft.verify.properties import NO_LABEL, NOT_EXACT, Case, off_the_faces, verify_properties
+from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.vnnlib_io.query import Clause, Query
+
+SETTINGS = VerifySettings(None, attack=PGDSettings(steps=20, restarts=3), timeout=60.0, search=SearchSettings())
+
+
+def at_least(bound: float) -> tuple[Clause, ...]:
+    """Unsafe: the first output is at least this."""
+    return (Clause(np.array([[-1.0]]), np.array([bound])),)
+
+
+def query(bound: float, low: float = -1.0, high: float = 1.0) -> Query:
+    """Over `[low, high]` in both inputs."""
+    return Query(np.full(2, low), np.full(2, high), at_least(bound))
+
+
+def case(index: int, *queries: Query, judge=lambda point, output: True, spent: float = 0.0) -> Case:
+    return Case(index, queries, judge, spent)
+
+
+@pytest.fixture(scope="module")
+def norm(layers_of, subject_of):
+    """|x_0| + |x_1|."""
+    return subject_of(layers_of(([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [0.0] * 4), ([[1.0] * 4], [0.0])))
+
+
+def run(subject, *cases: Case, settings: VerifySettings = SETTINGS, found=None) -> list[InstanceResult]:
+    callback = None if found is None else found.__setitem__
+    return list(verify_properties(subject, cases, settings, torch.float32, callback))
+
+
+def verdicts(results: list[InstanceResult]) -> list[str]:
+    return [str(result.verdict) for result in results]
+
+
+GOOD, BAD = query(2.1), query(1.9)
+
+
+def test_cases_of_one_box_share_a_batch_and_keep_their_order(norm, monkeypatch):
+    sizes = []
+    verify_images = properties.verify_images
+
+    def counted(subject, images, *rest):
+        sizes.append(len(images))
+        return verify_images(subject, images, *rest)
+
+    monkeypatch.setattr(properties, "verify_images", counted)
+    found: dict[int, torch.Tensor] = {}
+    results = run(norm, case(7, GOOD), case(3, BAD), case(5, query(0.5, 0.0, 0.2)), found=found)
+    assert sizes == [3]
+    assert [r.index for r in results] == [7, 3, 5]
+    assert verdicts(results) == ["verified", "falsified", "verified"]
+    assert all((r.label, r.predicted) == (NO_LABEL, NO_LABEL) for r in results)
+    assert list(found) == [3] and found[3].dtype == torch.float32 and found[3].abs().sum() >= 1.9
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+@pytest.mark.parametrize(
+    ("queries", "expected"),
+    [
+        ((GOOD, query(2.05)), "verified"),
+        ((GOOD, BAD), "falsified"),
+        ((BAD, GOOD), "falsified"),
+        ((GOOD, query(5.0), query(3.0, 0.0, 1.0)), "verified"),
+        ((query(3.0, -2.0, 0.0), query(3.0, 0.0, 1.0), GOOD), "falsified"),
+        ((), "verified"),
+    ],
+)
+def test_all_boxes_must_hold(norm, queries, expected, batch_size):
+    settings = VerifySettings(None, attack=SETTINGS.attack, batch_size=batch_size, search=SearchSettings(batch_size=4))
+    (result,) = run(norm, case(4, *queries), settings=settings)
+    assert (result.index, str(result.verdict)) == (4, expected)
+    assert (result.lower_bound is None) == (expected == "falsified" or not queries)
+
+
+def test_boxes_that_bounds_leave_open_are_searched(subject_of):
+    """A random network's maximum, known from a grid, is undercut by so little that bounds alone cannot tell."""
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 1))
+    subject = subject_of(module.requires_grad_(False))
+    grid = torch.cartesian_prod(*[torch.linspace(-3, 3, 301)] * 2)
+    most = float(module(grid).max())
+    settings = VerifySettings(None, attack=None, search=None)
+    several = case(0, query(most + 0.01, -3.0, 2.5), query(most + 0.01, -2.5, 3.0))
+    assert verdicts(run(subject, several, settings=settings)) == ["unknown"]
+    (result,) = run(subject, several)
+    assert (result.verdict, result.status) == (Verdict.VERIFIED, "safe")
+    assert 0 <= result.lower_bound <= 0.02
+    assert verdicts(run(subject, case(0, query(most + 0.01, -3.0, 2.5), query(most - 0.01, -3.0, 3.0)))) == [
+        "falsified"
+    ]
+
+
+@pytest.mark.parametrize("queries", [(GOOD,), (GOOD, GOOD)])
+def test_time_that_is_gone_before_is_gone(norm, queries):
+    (result,) = run(norm, case(0, *queries, spent=61.0))
+    assert (result.verdict, result.status, result.seconds) == (Verdict.TIMEOUT, "timeout", 61.0)
+    (result,) = run(norm, case(0, *queries, spent=30.0))
+    assert result.verdict is Verdict.VERIFIED and 30.0 < result.seconds < 60.0
+
+
+def test_one_that_is_late_does_not_stop_its_neighbours(norm):
+    assert verdicts(run(norm, case(0, GOOD), case(1, GOOD, spent=99.0), case(2, GOOD))) == [
+        *("verified", "timeout", "verified")
+    ]
+
+
+def test_boxes_left_when_the_time_is_over_are_a_timeout(norm, monkeypatch):
+    """Each look at the clock takes a second of six; the cheap stages prove nothing."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(properties.time, "perf_counter", lambda: float(next(clock)))
+    settings = VerifySettings(None, attack=None, incomplete=False, timeout=6.0, search=SearchSettings())
+    (result,) = run(norm, case(0, *[GOOD] * 20), settings=settings)
+    assert result.verdict is Verdict.TIMEOUT and result.seconds > 6
+
+
+@pytest.mark.parametrize("queries", [(BAD,), (GOOD, BAD)])
+def test_a_counterexample_that_the_judge_refuses_is_none(norm, queries):
+    found: dict[int, torch.Tensor] = {}
+    (result,) = run(norm, case(0, *queries, judge=lambda point, output: False), found=found)
+    assert (result.verdict, result.status, result.reason) == (Verdict.UNKNOWN, "unknown", NOT_EXACT)
+    assert not found
+
+
+def test_the_other_boxes_go_on_after_a_counterexample_that_is_refused(norm):
+    asked = []
+    found: dict[int, torch.Tensor] = {}
+    (result,) = run(norm, case(0, BAD, BAD, judge=lambda *pair: asked.append(pair) or len(asked) > 2), found=found)
+    assert result.verdict is Verdict.FALSIFIED and 0 in found
+
+
+def test_the_judge_gets_the_point_and_the_output_of_the_original_model(norm):
+    asked = []
+
+    def judge(point, output):
+        asked.append((point, output))
+        return len(asked) == 2
+
+    found: dict[int, torch.Tensor] = {}
+    corner = query(2.0)
+    (result,) = run(norm, case(0, query(1.999), judge=judge), found=found)
+    assert result.verdict is Verdict.FALSIFIED
+    for point, output in asked:
+        assert torch.equal(norm.module(point[None])[0], output)
+    assert torch.equal(found[0], asked[1][0]) and torch.equal(asked[1][0], off_the_faces(asked[0][0], corner))
+
+
+def test_off_the_faces_is_one_step_inside():
+    lower, upper = np.array([0.0, 0.0, 0.5, -1.0]), np.array([1.0, 1.0, 0.5, 1.0])
+    point = torch.tensor([0.0, 1.0, 0.5, 0.25])
+    moved = off_the_faces(point, Query(lower, upper, at_least(0.0)))
+    assert moved.tolist() == [float(np.float32(np.nextafter(np.float32(0), 1))), 1 - 2.0**-24, 0.5, 0.25]
+
+
+def test_a_crash_is_an_error_and_the_other_cases_go_on(layers_of, subject_of):
+    subject = subject_of(layers_of(([[math.nan, 1.0]], [0.0])))
+    results = run(subject, case(0, GOOD), case(1), case(2, GOOD, GOOD))
+    assert verdicts(results) == ["error", "verified", "error"]
+    assert all(result.reason for result in results if result.verdict is Verdict.ERROR)
+
+
+def test_a_point_that_the_model_takes_in_double(norm):
+    found: dict[int, torch.Tensor] = {}
+    double = Subject(copy.deepcopy(norm.module).double(), norm.network, norm.exact)
+    (result,) = verify_properties(double, [case(0, BAD)], SETTINGS, torch.float64, found.__setitem__)
+    assert result.verdict is Verdict.FALSIFIED and found[0].dtype == torch.float64
