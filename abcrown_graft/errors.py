@@ -37,3 +37,7 @@ class UnsupportedError(AbcrownGraftError):
 
 class SettingsDifferError(AbcrownGraftError):
     """Results or statistics that were made with other settings than the ones to be added."""
+
+
+class EngineError(AbcrownGraftError):
+    """A verifier of its own process that is missing, incomplete, too old, or does not start."""

@@ -1,4 +1,5 @@
-"""What all tests share: helpers in `support/`, hypothesis without time limits, one thread for small networks."""
+"""What all tests share: helpers in `support/`, hypothesis without time limits, one thread for small networks, no
+α,β-CROWN."""
 
 from __future__ import annotations
 
@@ -13,6 +14,15 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 settings.register_profile("abcrown_graft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("abcrown_graft")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_abcrown() -> Iterator[None]:
+    """No α,β-CROWN of the machine's changes what is tested; tests that run it read the variables when imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ABCROWN_HOME", raising=False)
+        patch.delenv("AUTO_LIRPA_HOME", raising=False)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`abcrown --config FILE.yaml [flags]`: verifies the images that a YAML file describes."""
+"""`abcrown --config FILE.yaml [flags]`: verifies the images that a YAML file describes, or VNN-LIB properties."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING
 
 from abcrown_graft import __version__
 from abcrown_graft.cli.errors import FAILED, guarded
-from abcrown_graft.cli.lines import closing_lines, opening_lines, verdict_line
+from abcrown_graft.cli.lines import closing_lines, opening_lines, result_lines, verdict_line
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.flags import Parser, add_flags, values_from
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.pipeline.engine import require_native
+from abcrown_graft.pipeline.engine import Choice, choose_engine
 
 if TYPE_CHECKING:
+    from abcrown_graft.pipeline.properties import PropertyVerification
     from abcrown_graft.pipeline.verification import Verification
+    from abcrown_graft.plugin.verification import AbcrownVerification
     from abcrown_graft.verify.verdict import InstanceResult
 
-DESCRIPTION = """Verifies the robustness of a (grafted) network on the images that a YAML file describes.
-Keys, flags and defaults are α,β-CROWN's; flags take precedence over the file, the file over defaults."""
+DESCRIPTION = """Verifies the robustness of a (grafted) network on the images that a YAML file describes, or
+properties of ONNX networks that VNN-LIB files describe. Keys, flags and defaults are
+α,β-CROWN's; flags take precedence over the file, the file over defaults."""
+
+SUBJECTS = ("model.name", "model.onnx_path", "general.csv_name", "specification.vnnlib_path")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,10 +51,9 @@ def _main(argv: list[str]) -> int:
     if arguments.print_config:
         print(_standing_alone(config).to_yaml(), end="")
         return 0
-    if config.file is None and config["model.name"] is None:
+    if config.file is None and not any(config[key] for key in SUBJECTS):
         raise ConfigError("no configuration: give --config FILE.yaml (try --config exp_configs/digits_graft.yaml)")
-    require_native(config)
-    return verify(config)
+    return verify(config, choose_engine(config))
 
 
 def _standing_alone(config: Config) -> Config:
@@ -61,23 +65,33 @@ def _standing_alone(config: Config) -> Config:
     return config.replace({key: value.replace(name, folder) for key, value in paths.items()})
 
 
-def verify(config: Config) -> int:
-    """Runs the native engine, showing verdicts as they come; 1 if an instance failed."""
-    from abcrown_graft.pipeline.verification import prepare_verification
+def verify(config: Config, engine: Choice) -> int:
+    """Runs the engine, showing verdicts as they come; 1 if an instance failed."""
     from abcrown_graft.verify.verdict import Verdict
 
-    verification = prepare_verification(config)
+    verification = _prepare(config, engine)
+    _print(engine.lines)
     results = _run(verification)
     failed = [r for r in results if r.verdict is Verdict.ERROR]
     for result in failed:
-        print(f"error: image {result.index}: {result.reason}", file=sys.stderr)
+        print(f"error: {verification.noun} {result.index}: {result.reason}", file=sys.stderr)
     return FAILED if failed else 0
 
 
-def _run(verification: Verification) -> list[InstanceResult]:
+def _prepare(config: Config, engine: Choice) -> Verification | AbcrownVerification | PropertyVerification:
+    from abcrown_graft.pipeline.properties import prepare_properties
+    from abcrown_graft.pipeline.rows import asks_for_properties
+    from abcrown_graft.pipeline.verification import prepare_verification
+    from abcrown_graft.plugin.verification import prepare_abcrown
+
+    if engine.found is not None:
+        return prepare_abcrown(config, engine.found)
+    return prepare_properties(config) if asks_for_properties(config) else prepare_verification(config)
+
+
+def _run(verification: Verification | AbcrownVerification | PropertyVerification) -> list[InstanceResult]:
     """Runs and prints; the results of all images in order."""
     from abcrown_graft.cli.progress import progress_bar
-    from abcrown_graft.verify.summary import summary_lines
 
     _print(opening_lines(verification))
     found = dict(verification.results.done)
@@ -88,7 +102,7 @@ def _run(verification: Verification) -> list[InstanceResult]:
             bar.print(verdict_line(result))
             bar.advance()
     results = [found[index] for index in verification.indices]
-    _print([*summary_lines(results), *closing_lines(verification)])
+    _print([*result_lines(verification, results), *closing_lines(verification)])
     return results
 
 

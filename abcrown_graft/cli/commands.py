@@ -95,6 +95,12 @@ def _evaluate(config: Config, arguments: argparse.Namespace) -> int:
     return _done("evaluation", evaluate_stage(config, ConsoleReporter(config)))
 
 
+def _export(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.pipeline.export import export_stage
+
+    return _done("benchmark", export_stage(config, ConsoleReporter(config)))
+
+
 def _report(config: Config, arguments: argparse.Namespace) -> int:
     from abcrown_graft.pipeline.reporting import write_report
 
@@ -111,6 +117,12 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
     path = run_pipeline(config, ConsoleReporter(config))
     print_table(read_outcomes(output_folder(config)))
     return _done("report", path)
+
+
+def _doctor(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.cli.doctor import doctor
+
+    return doctor(config)
 
 
 def _done(what: str, path: Path) -> int:
@@ -171,6 +183,14 @@ COMMANDS = {
         options=(*GENERAL, *SUBJECT, "graft.", "evaluate."),
         run=_evaluate,
     ),
+    "export": Command(
+        help="the network as ONNX and its properties as VNN-LIB, for other verifiers",
+        options=(
+            *("general.root_path", "general.progress", "pipeline.output", *SUBJECT),
+            *("graft.", "export.", "bab.timeout", "bab.override_timeout"),
+        ),
+        run=_export,
+    ),
     "report": Command(
         help="before/after table of finished runs",
         options=("report.",),
@@ -183,5 +203,10 @@ COMMANDS = {
         options=EVERYTHING,
         run=_run,
         config="word",
+    ),
+    "doctor": Command(
+        help="show what is installed, and what each missing piece costs",
+        options=("general.abcrown_path", "data.data_dir"),
+        run=_doctor,
     ),
 }

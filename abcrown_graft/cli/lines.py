@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from abcrown_graft import __version__
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abcrown_graft.instability.dump import InstabilityDump
+    from abcrown_graft.pipeline.properties import PropertyVerification
     from abcrown_graft.pipeline.verification import Verification
+    from abcrown_graft.plugin.verification import AbcrownVerification
     from abcrown_graft.verify.verdict import InstanceResult
 
 
-def opening_lines(verification: Verification) -> list[str]:
+def opening_lines(verification: Verification | AbcrownVerification | PropertyVerification) -> list[str]:
     """What is left of earlier runs; nothing if this is the first."""
     lines = []
     kept, done, recorder = verification.results.kept, verification.results.done, verification.recorder
     if kept:
         lines.append(f"earlier results kept as {kept}")
     if done:
-        lines.append(f"resuming: {len(done)} of {len(verification.indices)} images are done")
+        lines.append(f"resuming: {len(done)} of {len(verification.indices)} {verification.noun}s are done")
     if recorder is not None and recorder.dump.n:
         lines.append(f"instability: going on with {recorder.dump.n} images counted in {recorder.path}")
     return lines
@@ -28,21 +30,30 @@ def opening_lines(verification: Verification) -> list[str]:
 def verdict_line(result: InstanceResult) -> str:
     """One instance, as it comes."""
     bound = "" if result.lower_bound is None else f", margin at least {result.lower_bound:.5g}"
-    return (
-        f"idx: {result.index}, label: {result.label}, predicted: {result.predicted}, "
-        f"Result: {result.status} in {result.seconds:.4f} seconds{bound}"
-    )
+    classes = "" if result.label < 0 else f"label: {result.label}, predicted: {result.predicted}, "
+    return f"idx: {result.index}, {classes}Result: {result.status} in {result.seconds:.4f} seconds{bound}"
 
 
-def closing_lines(verification: Verification) -> list[str]:
+def result_lines(
+    verification: Verification | AbcrownVerification | PropertyVerification, results: Sequence[InstanceResult]
+) -> list[str]:
+    """The summary; of a single instance its result, both in α,β-CROWN's words."""
+    from abcrown_graft.verify.summary import summary_lines
+    from abcrown_graft.verify.vnncomp import WORDS
+
+    if not verification.single:
+        return summary_lines(results)
+    (result,) = results
+    return [f"Result: {WORDS[result.verdict]}", f"Time: {result.seconds}"]
+
+
+def closing_lines(verification: Verification | AbcrownVerification | PropertyVerification) -> list[str]:
     """Instability, engine, and where the results are."""
     lines = []
     recorder = verification.recorder
     if recorder is not None:
         lines += [*unr_lines(recorder.dump), f"instability dump: {recorder.path.resolve()}"]
-    precision = "float64" if verification.settings.double else "float32"
-    how = f"abcrown-graft {__version__}, {verification.device}, {precision}, decided in float64"
-    lines.append(f"engine: native ({how})")
+    lines.append(f"engine: {verification.engine}")
     lines.append(f"results file: {verification.results.path.resolve()}")
     return lines
 

@@ -70,4 +70,6 @@ def _add_config(parser: Parser, how: str) -> None:
 
 
 def _options(command: Command) -> Iterator[Option]:
-    return (option for option in SCHEMA.values() if option.key.startswith(command.options) and not option.passed_on)
+    """Those that a stage reads; what only α,β-CROWN reads is taken where its full key is named."""
+    taken = (option for option in SCHEMA.values() if option.key.startswith(command.options))
+    return (option for option in taken if not option.passed_on or option.key in command.options)

@@ -6,7 +6,7 @@ The population says which images count: `correct` ones (correctly classified, at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,27 @@ class InstabilityRecorder:
         settings: Mapping[str, Any],
         method: str,
         population: str,
+        methods: Sequence[str] = METHODS,
     ) -> None:
         """Starts a dump, or goes on with the one at `path` if that is of the same model and settings.
 
+        Args:
+            path: of the dump.
+            model, grafted, settings: see `InstabilityDump`.
+            method, population: `instability.method` and `instability.population`.
+            methods: those of the engine that computes the bounds; by default those of `bound_network`.
+
         Raises:
             ConfigError: an unknown population.
-            UnsupportedError: a method that `bound_network` does not have.
+            UnsupportedError: a method that the engine does not have.
             SettingsDifferError: the file at `path` is of another model or was made with other settings.
             FileFormatError: the file at `path` is no dump, or a damaged one.
         """
         if population not in POPULATIONS:
             raise ConfigError(f"instability.population: unknown population {population!r}; known: {POPULATIONS}")
-        if method not in METHODS:
+        if method not in methods:
             raise UnsupportedError(
-                f"instability.method: {method!r} is not implemented by the native engine; known: {', '.join(METHODS)}"
+                f"instability.method: {method!r} is not implemented by this engine; known: {', '.join(methods)}"
             )
         self.path, self.method, self.population = path, method, population
         self.after_bounds = population == "bab"
@@ -59,7 +66,7 @@ class InstabilityRecorder:
     def __call__(self, batch: Batch) -> None:
         """Counts the images of the batch that belong to the population and are not counted yet."""
         with batch.shared_time() as open_positions:
-            positions = [k for k in self._members(batch, open_positions) if int(batch.indices[k]) not in self._seen]
+            positions = [k for k in self._members(batch, open_positions) if not self.has(int(batch.indices[k]))]
             if not positions:
                 return
             # Bounds are computed for the open instances too, so that the next stage finds them there.
@@ -67,7 +74,11 @@ class InstabilityRecorder:
             bounds = batch.bounds(bounded, self.method)
             rows = [bounded.index(k) for k in positions]
             unstable = {site: bounds.unstable(site)[rows].cpu() for site in self.dump.model.sites}
-        self._add([int(batch.indices[k]) for k in positions], unstable)
+        self.add([int(batch.indices[k]) for k in positions], unstable)
+
+    def has(self, index: int) -> bool:
+        """Whether the image of this number is counted."""
+        return index in self._seen
 
     def _members(self, batch: Batch, open_positions: list[int]) -> list[int]:
         if self.population == "all":
@@ -76,7 +87,8 @@ class InstabilityRecorder:
             return open_positions
         return (batch.predicted == batch.labels).nonzero().flatten().tolist()
 
-    def _add(self, indices: list[int], unstable: Mapping[str, Any]) -> None:
+    def add(self, indices: list[int], unstable: Mapping[str, Any]) -> None:
+        """Counts images, see `dump.add`, and writes the dump."""
         self.dump = add(self.dump, indices, unstable)
         self._seen.update(indices)
         self.dump.save(self.path)

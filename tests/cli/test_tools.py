@@ -13,8 +13,8 @@ from abcrown_graft.cli.commands import COMMANDS
 from abcrown_graft.cli.tools import build_parser, main
 from abcrown_graft.config.schema import SCHEMA
 
-STAGES = ("train", "instability", "merge", "significance", "mask", "tune", "evaluate", "report", "run")
-SECTIONS = {"train": "train", "significance": "significance", "mask": "mask", "tune": "tune", "evaluate": "evaluate"}
+STAGES = ("train", "instability", "merge", "significance", "mask", "tune", "evaluate", "export", "report", "run", "doctor")
+SECTIONS = {"train": "train", "significance": "significance", "mask": "mask", "tune": "tune", "evaluate": "evaluate", "export": "export"}
 
 
 def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -61,7 +61,7 @@ def test_a_stage_takes_all_flags_of_its_own_section(
 
 def test_run_takes_the_flags_of_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of("run", capsys=capsys)
-    stage_options = [option for option in SCHEMA.values() if not option.of_engine]
+    stage_options = [option for option in SCHEMA.values() if not option.of_engine and option.section != "export"]
     assert len(stage_options) > 40
     assert all(option.flag in text for option in stage_options)
 
