@@ -23,17 +23,15 @@ IMAGES_COMPARED, RADIUS = 8, 0.1  # what onnxruntime is compared at: random poin
 
 
 def classifier(config: Config, data: ImageData) -> LoadedModel:
-    """The model of `model.*` and `graft.*` for these images: of an ONNX file, if one is named.
+    """The model of `model.onnx_path` for these images.
 
     As in α,β-CROWN, `data.mean` and `data.std` normalise the images before the file's network gets them.
 
     Raises:
-        ConfigError: see `inputs.configured_model`, or a model definition, weights or a graft are named as well.
+        ConfigError: a model definition, weights or a graft are named as well.
         FileFormatError, ModelError, UnsupportedError: the file cannot be used, see `read_onnx`, takes no such
             images, or onnxruntime gives other outputs.
     """
-    if not config["model.onnx_path"]:
-        return inputs.configured_model(config)
     refuse_two_networks(config)
     path = onnx_path(config)
     found = read_onnx(path)

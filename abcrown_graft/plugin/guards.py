@@ -172,6 +172,12 @@ _guard(
     "it counts by crown or alpha-crown bounds; use --engine native",
     lambda config, _: "instability.method" if config["instability.dump"] and _interval(config) else None,
 )
+_guard(
+    FOREIGN,
+    "rounds",
+    "where the rounds end before the open subproblems do, it says safe; limit bab.timeout",
+    _set("bab.max_iterations"),
+)
 _guard(FOREIGN, "HiGHS", "it knows Gurobi and SCIP", _value("solver.mip.mip_solver", "highs"))
 _guard(
     GRAFTED,
@@ -204,12 +210,6 @@ _guard(
     "clip in alpha-CROWN",
     "it is wrong unless solver.optimize_disjuncts_separately is true",
     _clip_in_alpha_crown,
-)
-_guard(
-    UNSOUND,
-    "rounds",
-    "where the rounds end before the open subproblems do, it says safe; limit bab.timeout",
-    _set("bab.max_iterations"),
 )
 _guard(
     UNSOUND,

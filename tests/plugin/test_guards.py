@@ -41,7 +41,6 @@ UNSOUND_ANYWHERE: list[dict[str, Any]] = [
     {"bab.attack.enabled": True},
     {"general.enable_incomplete_verification": False},
     {"solver.beta-crown.enable_opt_interm_bounds": True},
-    {"bab.max_iterations": 10},
     {"solver.beta-crown.all_node_split_LP": True},
 ]
 NEVER: list[dict[str, Any]] = [
@@ -55,6 +54,7 @@ NEVER: list[dict[str, Any]] = [
     {"general.complete_verifier": 'Customized("v.py", "verify")'},
     {"specification.robustness_type": "clean-acc"},
     {"solver.mip.mip_solver": "highs"},
+    {"bab.max_iterations": 10},
     {"instability.dump": "d.st", "instability.method": "interval"},
 ]
 FINE: list[dict[str, Any]] = [

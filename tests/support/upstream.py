@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 DRIVER = Path(__file__).parents[2] / "scripts" / "benchmark" / "plugin_driver.py"
 # Read here because the tests themselves run without them (see tests/conftest.py).
 HOMES = {name: os.environ.get(name) for name in ("ABCROWN_HOME", "AUTO_LIRPA_HOME")}
+_HIDDEN: dict[str, ModuleType] = {}
 _OURS = ("abcrown_graft", "auto_LiRPA", "arguments", "beta_CROWN_solver")
 
 
@@ -29,12 +31,26 @@ def homes() -> tuple[Path, Path]:
     return Path(abcrown) / "complete_verifier", Path(auto_lirpa)
 
 
+@contextmanager
+def visible() -> Iterator[None]:
+    """Both checkouts, if set, can be imported from; afterwards no other test finds them, or what was imported."""
+    folders = [str(folder) for folder in reversed(homes())] if all(HOMES.values()) else []
+    sys.path += folders
+    sys.modules.update(_HIDDEN)
+    try:
+        yield
+    finally:
+        sys.path[:] = [entry for entry in sys.path if entry not in folders]
+        theirs = tuple(folder + os.sep for folder in folders)
+        _HIDDEN.update({n: m for n, m in sys.modules.items() if (getattr(m, "__file__", "") or "").startswith(theirs)})
+        for name in _HIDDEN:
+            sys.modules.pop(name, None)
+
+
 def imported(name: str) -> ModuleType:
     """A module that needs auto_LiRPA or α,β-CROWN, or a skip of the test module that says what is missing."""
-    for folder in map(str, reversed(homes())):
-        if folder not in sys.path:
-            sys.path.append(folder)
-    with warnings.catch_warnings():
+    homes()
+    with visible(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return importlib.import_module(name)
