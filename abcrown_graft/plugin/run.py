@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,10 @@ def do_tasks(
     while left:
         with tempfile.TemporaryDirectory(prefix="abcrown_graft_") as folder:
             job = write_job(Path(folder), config, found, instances, left)
-            for finding in _one_process(job, [*child, folder], log, patience(config)):
-                left.pop(0)
-                yield finding
+            with closing(_one_process(job, [*child, folder], log, patience(config))) as findings:
+                for finding in findings:
+                    left.pop(0)
+                    yield finding
 
 
 def patience(config: Config) -> float | None:
@@ -76,21 +78,22 @@ def patience(config: Config) -> float | None:
 def _one_process(job: Job, command: Sequence[str], log: Path, patience: float | None) -> Iterator[Finding]:
     """The findings of one process; the last one is an error if it ended early."""
     ready, waiting, begun = False, list(job.tasks), time.perf_counter()
-    for report in follow(command, job.reports, log, patience):
-        ended = _ended(report, waiting)
-        if ended is not None:
-            if not ready:
-                raise EngineError(f"α,β-CROWN did not start: {ended.reason}; its output is in {log}")
-            if waiting:
-                yield _cut_off(ended, waiting[0], time.perf_counter() - begun)
-            return
-        assert not isinstance(report, Ended)
-        ready = ready or "ready" in report
-        if "index" in report:
-            yield _finding(job, waiting.pop(0), report)
-        if LAST in report:
-            return
-        begun = time.perf_counter()
+    with closing(follow(command, job.reports, log, patience)) as reports:
+        for report in reports:
+            ended = _ended(report, waiting)
+            if ended is not None:
+                if not ready:
+                    raise EngineError(f"α,β-CROWN did not start: {ended.reason}; its output is in {log}")
+                if waiting:
+                    yield _cut_off(ended, waiting[0], time.perf_counter() - begun)
+                return
+            assert not isinstance(report, Ended)
+            ready = ready or "ready" in report
+            if "index" in report:
+                yield _finding(job, waiting.pop(0), report)
+            if LAST in report:
+                return
+            begun = time.perf_counter()
 
 
 def _ended(report: Report | Ended, waiting: Sequence[Task]) -> Ended | None:

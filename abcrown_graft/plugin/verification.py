@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,9 +101,10 @@ class AbcrownVerification:
         todo = self.todo
         with self.results.in_use():
             for begin in range(0, len(todo), PART):
-                for result in self._part(subject, todo[begin : begin + PART]):
-                    self.results.append(result)
-                    yield result
+                with closing(self._part(subject, todo[begin : begin + PART])) as results:
+                    for result in results:
+                        self.results.append(result)
+                        yield result
             if self.recorder is not None and not self.recorder.dump.n:
                 self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
             self.results.complete()
@@ -112,12 +114,13 @@ class AbcrownVerification:
         batch = Batch(subject, self.settings, images, labels, chosen, self.specify)
         self._predict(batch)
         tasks = [task for k in range(len(chosen)) if (task := self._task(batch, k)) is not None]
-        findings, given = self._findings(batch, tasks), {task.row for task in tasks}
-        for k in range(len(chosen)):
-            result = self._result(batch, k, next(findings)) if k in given else batch.result(k)
-            if result.verdict is Verdict.FALSIFIED and self.config["general.save_adv_example"]:
-                self._save_counterexample(batch, k)
-            yield result
+        given = {task.row for task in tasks}
+        with closing(self._findings(batch, tasks)) as findings:
+            for k in range(len(chosen)):
+                result = self._result(batch, k, next(findings)) if k in given else batch.result(k)
+                if result.verdict is Verdict.FALSIFIED and self.config["general.save_adv_example"]:
+                    self._save_counterexample(batch, k)
+                yield result
 
     def _predict(self, batch: Batch) -> None:
         """Decides the images that violate their property as they are, and those that the model fails on."""

@@ -79,7 +79,9 @@ def test_an_early_exit_with_code_0_is_an_error(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_process_that_says_why_it_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "follow", lambda *_: iter([{"failed": "ModelError: differs"}, Ended(1, "x")]))
+    monkeypatch.setattr(
+        run, "follow", lambda *_: (report for report in [{"failed": "ModelError: differs"}, Ended(1, "x")])
+    )
     with pytest.raises(EngineError, match="did not start: ModelError: differs; its output is in"):
         done(tmp_path)
 
@@ -95,7 +97,7 @@ def test_a_process_that_fails_at_a_task_costs_that_task(tmp_path: Path, monkeypa
 
 
 def test_what_is_out_of_turn_before_it_is_ready_is_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "follow", lambda *_: iter([{"index": 8, **safe()}, Ended(0, "x")]))
+    monkeypatch.setattr(run, "follow", lambda *_: (report for report in [{"index": 8, **safe()}, Ended(0, "x")]))
     with pytest.raises(EngineError, match=r"did not start: .*reported on image 8 out of turn"):
         done(tmp_path)
 
@@ -135,13 +137,13 @@ def test_the_process_is_followed_with_that_patience(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("index", (8, 99, None, "4"))
 def test_reports_out_of_turn_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: object) -> None:
     lines = [{"ready": True}, {"index": index, **safe()}, {"index": 4, **safe()}]
-    monkeypatch.setattr(run, "follow", lambda *_: iter([*lines, Ended(0, "x")]))
+    monkeypatch.setattr(run, "follow", lambda *_: (report for report in [*lines, Ended(0, "x")]))
     assert "out of turn" in done(tmp_path)[0].report["error"]
 
 
 def test_more_reports_than_tasks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [{"ready": True}, *({"index": index, **safe()} for index in (4, 2, 8, 8))]
-    monkeypatch.setattr(run, "follow", lambda *_: iter([*lines, Ended(0, "x")]))
+    monkeypatch.setattr(run, "follow", lambda *_: (report for report in [*lines, Ended(0, "x")]))
     assert [finding.report["status"] for finding in done(tmp_path)] == ["safe-incomplete"] * 3
 
 
