@@ -91,6 +91,9 @@ def through_lines(coefficients: Tensor, lines: Relaxation) -> tuple[Tensor, Tens
     positive = coefficients.clamp(min=0)
     negative = coefficients.clamp(max=0)
     constant = _dot(positive, lines.lower_intercept) + _dot(negative, lines.upper_intercept)
+    if constant.requires_grad:  # both factors are needed again, as they are
+        pulled = positive * lines.lower_slope.unsqueeze(1) + negative * lines.upper_slope.unsqueeze(1)
+        return pulled, constant
     pulled = positive.mul_(lines.lower_slope.unsqueeze(1)).add_(negative.mul_(lines.upper_slope.unsqueeze(1)))
     return pulled, constant
 

@@ -70,7 +70,9 @@ def _hinge(z: Box, slope: float) -> Relaxation:
     unstable = z.unstable()
     lower, upper = z.lower.clamp(max=0), z.upper.clamp(min=0)
     width = upper / 2 - lower / 2
-    chord = torch.where(width < torch.finfo(width.dtype).tiny, 1.0, (upper / 2 - slope * (lower / 2)) / width)
+    tiny = torch.finfo(width.dtype).tiny
+    # Clamped too, because a division by zero that is not chosen would still make gradients NaN.
+    chord = torch.where(width < tiny, 1.0, (upper / 2 - slope * (lower / 2)) / width.clamp(min=tiny))
     stable_slope = torch.where(z.lower >= 0, torch.ones_like(lower), torch.full_like(lower, slope))
     wider = torch.where(upper > -lower, torch.ones_like(lower), torch.full_like(lower, slope))
     zero = torch.zeros_like(lower)

@@ -52,7 +52,7 @@ class Call:
             value = value[0]
         if value.dim() > len(self.shape):
             raise UnsupportedError(f"{self.where}: a constant operand with a batch axis")
-        return value.detach()
+        return value
 
 
 CallRule = Callable[[Call], "op.Operator | None"]

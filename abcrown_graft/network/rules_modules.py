@@ -46,11 +46,11 @@ def leaky_relu(slope: float) -> op.Operator:
 
 def grafted_relu(module: GraftedReLU) -> op.Operator:
     """The operator of a grafted activation."""
-    return op.GraftedReLU(module.mask, module.slope.detach(), module.intercept.detach())
+    return op.GraftedReLU(module.mask, module.slope, module.intercept)
 
 
 def _bias(module: nn.Conv2d | nn.Linear) -> Tensor:
-    return module.weight.new_zeros(len(module.weight)).detach() if module.bias is None else module.bias.detach()
+    return module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias
 
 
 @_rule(nn.Conv2d)
@@ -58,14 +58,14 @@ def _conv2d(module: nn.Conv2d, shape: tuple[int, ...]) -> op.Operator:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedError(f"Conv2d with padding {module.padding_mode!r}/{module.padding!r}; use zero padding")
     stride, padding, dilation = pair(module.stride), pair(module.padding), pair(module.dilation)
-    return op.Conv2d(module.weight.detach(), _bias(module), stride, padding, dilation, module.groups)
+    return op.Conv2d(module.weight, _bias(module), stride, padding, dilation, module.groups)
 
 
 @_rule(nn.Linear)
 def _linear(module: nn.Linear, shape: tuple[int, ...]) -> op.Operator:
     if len(shape) != 1:
         raise UnsupportedError(f"Linear on a tensor of shape {shape}; flatten it first")
-    return op.Linear(module.weight.detach(), _bias(module))
+    return op.Linear(module.weight, _bias(module))
 
 
 @_rule(nn.BatchNorm1d, nn.BatchNorm2d)
@@ -76,7 +76,7 @@ def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, shape: tuple[int, ...])
     scale = torch.rsqrt(module.running_var.to(double) + module.eps)
     shift = -module.running_mean.to(double) * scale
     if module.affine:
-        weight, bias = module.weight.detach().to(double), module.bias.detach().to(double)
+        weight, bias = module.weight.to(double), module.bias.to(double)
         scale, shift = scale * weight, shift * weight + bias
     channels = (-1,) + (1,) * (len(shape) - 1)
     dtype = module.running_mean.dtype

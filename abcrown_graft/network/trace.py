@@ -28,12 +28,14 @@ _BATCH = 2
 _SHAPE_QUERIES = ("size", "dim", "ndimension", "numel", "shape", "ndim", "dtype", "device")
 
 
-def from_module(module: nn.Module, input_shape: Sequence[int]) -> Network:
+def from_module(module: nn.Module, input_shape: Sequence[int], attached: bool = False) -> Network:
     """The graph of `module` in evaluation mode.
 
     Args:
         module: any traceable network of the supported operators; it is not changed.
         input_shape: of one input, without batch.
+        attached: the constants are differentiable functions of the module's parameters, for certified training;
+            otherwise nothing of the network needs a gradient.
 
     Raises:
         UnsupportedError: an operation has no rule, mixes the images of a batch, or changes in place
@@ -44,8 +46,10 @@ def from_module(module: nn.Module, input_shape: Sequence[int]) -> Network:
     module.eval()
     try:
         traced = symbolic_trace(module)
-        values = _run(traced, input_shape)
-        return fold_scales(_Reader(traced, values).read())
+        with torch.set_grad_enabled(attached):
+            values = _run(traced, input_shape)
+            network = fold_scales(_Reader(traced, values).read())
+        return network if attached else network.map_tensors(Tensor.detach)
     finally:
         for name, child in module.named_modules():
             child.training = was_training[name]
@@ -75,7 +79,6 @@ class _Recorder(fx.Interpreter):
         return self.values[n]
 
 
-@torch.no_grad()
 def _run(traced: fx.GraphModule, input_shape: Sequence[int]) -> dict[fx.Node, Any]:
     reference = next(traced.parameters(), torch.zeros(()))
     recorder = _Recorder(traced)

@@ -14,6 +14,7 @@ from torch import nn
 
 from abcrown_graft import __version__
 from abcrown_graft.config.config import Config
+from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import append_record, keep_aside, write_atomically
@@ -24,6 +25,7 @@ from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.artifacts import artifact
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.reporter import Reporter
+from abcrown_graft.pipeline.scalars import scalar_log
 from abcrown_graft.training.loop import EpochRecord, TrainResult
 from abcrown_graft.training.settings import TrainSettings, TuneSettings
 from abcrown_graft.training.train import train
@@ -52,7 +54,8 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
     mask = read_mask(artifact(config, "mask.path"), plain.identity)
     if not mask.same_weights(plain.identity):
         reporter.say("note: the mask was made for other weights of this architecture")
-    core = graft(plain.core, mask.masks, config["tune.slope"], config["tune.intercept"])
+    line = (0.0, 0.0) if settings.prune else (config["tune.slope"], config["tune.intercept"])
+    core = graft(plain.core, mask.masks, *line)
     model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
     path = artifact(config, "tune.checkpoint")
     result = _learn(tune, config, reporter, model, data, settings, path, device)
@@ -66,29 +69,34 @@ def train_settings(config: Config) -> TrainSettings:
     epochs = config["train.epochs"]
     return TrainSettings(
         **_common(config, "train"),
-        attack_step=config["train.attack_step"],
+        kappa=config["train.kappa"],
+        epsilon_start=config["train.epsilon_start"],
+        epsilon_length=config["train.epsilon_length"],
+        schedule=config["train.schedule"],
         milestones=tuple(mark for mark in config["train.milestones"] if mark < epochs),
         lr_factor=config["train.lr_factor"],
     )
 
 
 def tune_settings(config: Config) -> TuneSettings:
-    """The section `tune`; the attack, augmentation and validation images are those of `train`."""
+    """The section `tune`; method, attack, augmentation, precision and validation images are those of `train`.
+
+    Certified methods have no schedule of epsilon here: the network has been through it.
+    """
+    own = ("slope_lr", "freeze_weights", "prune", "slope_decay", "slope_target", "relu_stability")
     return TuneSettings(
-        **_common(config, "tune"),
-        attack_step=config["train.attack_step"],
-        slope_lr=config["tune.slope_lr"],
-        freeze_weights=config["tune.freeze_weights"],
+        **_common(config, "tune"), kappa=config["train.kappa"], **{name: config[f"tune.{name}"] for name in own}
     )
 
 
 def _common(config: Config, section: str) -> dict[str, Any]:
-    own = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign")
+    own = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign", "warmup")
+    attack = ("method", "attack_step", "pgd_steps", "pgd_step", "trades_beta")
+    shared = (*attack, "precision", "channels_last", "augment", "validation")
     return {
         **{name: config[f"{section}.{name}"] for name in own},
+        **{name: config[f"train.{name}"] for name in shared},
         "epsilon": inputs.epsilon(config),
-        "augment": config["train.augment"],
-        "validation": config["train.validation"],
         "seed": config["general.seed"],
     }
 
@@ -120,6 +128,7 @@ def _learn(
     device: str,
 ) -> TrainResult:
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
+    told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if config["train.tensorboard"] else None
     log, resume = path.with_suffix(".log.jsonl"), path.with_suffix(".resume")
     with reporter.bar(settings.section, settings.epochs) as bar:
 
@@ -127,6 +136,8 @@ def _learn(
             if record.epoch == 1:
                 write_atomically(log, b"")
             append_record(log, vars(record))
+            if told is not None:
+                told(record)
             bar.advance()
             bar.print(_epoch_line(settings, record))
 
@@ -147,11 +158,13 @@ def _learn(
 
 
 def _epoch_line(settings: TrainSettings | TuneSettings, record: EpochRecord) -> str:
+    certified = record.validation_certified_accuracy
     return (
         f"{settings.section} epoch {record.epoch}/{settings.epochs}: loss {record.loss:.4f}, "
         f"validation clean {100 * record.validation_accuracy:.2f}%, "
         f"one-step robust {100 * record.validation_robust_accuracy:.2f}%, "
-        f"lr {record.lr:.2g}, {record.seconds:.1f} s"
+        + ("" if certified is None else f"certified {100 * certified:.2f}%, ")
+        + f"lr {record.lr:.2g}, {record.seconds:.1f} s"
     )
 
 
@@ -171,7 +184,7 @@ def _save(
     header = {
         **about,
         "model_name": config["model.name"],
-        "config": config.to_yaml(only_changed=True),
+        "config": _portable(config).to_yaml(only_changed=True),
         "seed": config["general.seed"],
         "data": {"dataset": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
         "best_epoch": result.best_epoch,
@@ -184,3 +197,8 @@ def _save(
     }
     save_checkpoint(path, core, header)
     path.with_suffix(".resume").unlink(missing_ok=True)
+
+
+def _portable(config: Config) -> Config:
+    """Without the place of the data on this machine: the fingerprint says which data they are."""
+    return config.replace({"data.data_dir": SCHEMA["data.data_dir"].default}, "a checkpoint")

@@ -8,6 +8,7 @@ the loss itself sees train mode. Noise is drawn on the generator's device.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -15,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abcrown_graft.training.modes import evaluating
+from abcrown_graft.training.second_order import input_gradient_first
 from abcrown_graft.training.settings import AdversarialSettings
 
 
-class FatLoss(NamedTuple):
+class BatchLoss(NamedTuple):
     """A batch's loss (scalar, differentiable) and its logits `(batch, classes)` at the perturbed images."""
 
     loss: Tensor
@@ -34,10 +36,11 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor, create_grap
     """The gradient of every image's cross-entropy with respect to its own pixels, shaped like `images`.
 
     Needs a model that treats images independently (eval mode). It is the gradient of the batch's mean
-    cross-entropy up to the factor `batch`, and unlike that the same in any batch.
+    cross-entropy up to the factor `batch`, and unlike that the same in any batch. With `create_graph` it can be
+    differentiated once more, in the model's parameters.
     """
     point = images.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), input_gradient_first(point) if create_graph else nullcontext():
         loss = F.cross_entropy(model(point), labels, reduction="sum")
         return torch.autograd.grad(loss, point, create_graph=create_graph)[0]
 
@@ -102,7 +105,7 @@ def _size(gradient: Tensor) -> Tensor:
 
 def fat_loss(
     model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
-) -> FatLoss:
+) -> BatchLoss:
     """Cross-entropy at the FAT perturbation in the model's own mode, plus the weighted GradAlign term."""
     delta = fat_perturbation(model, images, labels, settings.epsilon, settings.attack_step, generator)
     logits = model(images + delta)
@@ -110,4 +113,4 @@ def fat_loss(
     if settings.gradalign > 0:
         # After the pass in train mode: that one updates the running statistics which this graph refers to.
         loss = loss + settings.gradalign * gradalign(model, images, labels, settings.epsilon, generator)
-    return FatLoss(loss, logits)
+    return BatchLoss(loss, logits)

@@ -1,4 +1,4 @@
-"""The epoch loop that FAT training and graft tuning share."""
+"""The epoch loop that training and graft tuning share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from torch.optim import Optimizer
 
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError
 from abcrown_graft.training.augment import AUGMENTATIONS
+from abcrown_graft.training.certified import certified_accuracy
 from abcrown_graft.training.checks import check_data
 from abcrown_graft.training.evaluate import correct, hits, one_step_accuracy
-from abcrown_graft.training.fat import fat_loss
+from abcrown_graft.training.losses import LOSSES
 from abcrown_graft.training.modes import device_of, restored_modes, set_training
 from abcrown_graft.training.resume import load_progress, save_progress
+from abcrown_graft.training.schedule import warmup_factor
 from abcrown_graft.training.seeds import seed_of, stream
 from abcrown_graft.training.settings import AdversarialSettings
 
@@ -32,12 +34,14 @@ class EpochRecord:
 
     Attributes:
         epoch: counted from 1.
-        loss: mean FAT loss per training image, GradAlign included.
-        train_accuracy: at the perturbed training images, while learning.
+        loss: mean loss per training image, all its terms included.
+        train_accuracy: while learning, at the perturbed training images; at the clean ones in certified training.
         validation_accuracy: without perturbation.
-        validation_robust_accuracy: under the one-step attack; selects the best epoch.
-        lr: learning rate of the first parameter group.
+        validation_robust_accuracy: under the one-step attack; selects the best epoch of adversarial training.
+        lr: learning rate of the first parameter group at the epoch's last step.
         seconds: wall time, validation included.
+        validation_certified_accuracy: by the bounds of certified training at full epsilon; selects its best epoch. None
+            in adversarial training.
     """
 
     epoch: int
@@ -47,6 +51,7 @@ class EpochRecord:
     validation_robust_accuracy: float
     lr: float
     seconds: float
+    validation_certified_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ class TrainResult:
     best_epoch: int
     history: tuple[EpochRecord, ...]
 
+
+Penalty = Callable[[nn.Module, Tensor], Tensor]
+"""Of a model and a batch of images `(batch, *shape)`: a scalar that is added to the loss."""
 
 OnEpoch = Callable[[EpochRecord], None]
 ResumePath = str | os.PathLike[str]
@@ -72,8 +80,9 @@ class _Run:
     learning: tuple[Tensor, Tensor]
     validating: tuple[Tensor, Tensor]
     rates: tuple[float, ...]
-    lr_factor: Callable[[int], float]
+    lr_factor: Callable[[float], float]
     frozen_statistics: bool
+    penalty: Penalty | None
     resume_path: ResumePath | None
     fingerprint: str
 
@@ -84,16 +93,18 @@ def run_epochs(
     images: Tensor,
     labels: Tensor,
     settings: AdversarialSettings,
-    lr_factor: Callable[[int], float],
+    lr_factor: Callable[[float], float],
     *,
     frozen_statistics: bool = False,
+    penalty: Penalty | None = None,
     resume_path: ResumePath | None = None,
     on_epoch: OnEpoch | None = None,
     fingerprint: str = "",
 ) -> TrainResult:
     """Learns in place; afterwards `model` holds the best epoch's state and its modules their old modes.
 
-    The best epoch has the highest validation accuracy under the one-step attack, the earliest of equals.
+    The best epoch has the highest validation accuracy under the one-step attack, in certified training the highest
+    certified one among the epochs at whose end epsilon is full; of equals the earliest is taken.
     An epoch is a function of the state before it, the settings and its number: order, augmentation,
     noise and dropout are drawn from streams of the seed, torch's global generator is left as it was.
 
@@ -103,8 +114,9 @@ def run_epochs(
         images: `(n, *shape)`, in [0, 1], on the CPU; the last `settings.validation` are for validation.
         labels: `(n,)`, int64.
         settings: how.
-        lr_factor: of the number of finished epochs; multiplies every group's learning rate.
+        lr_factor: of the progress in epochs (`schedule`); multiplies every group's learning rate.
         frozen_statistics: keep batch norms in eval mode.
+        penalty: a term of the loss besides that of `settings.method`; None adds nothing.
         resume_path: written after every epoch and continued from if it exists; never deleted here.
         on_epoch: called after every epoch of this call, once the resume file is written.
         fingerprint: names the data; a resume file of another fingerprint is refused.
@@ -126,20 +138,23 @@ def run_epochs(
         rates=tuple(group["lr"] for group in optimizer.param_groups),
         lr_factor=lr_factor,
         frozen_statistics=frozen_statistics,
+        penalty=penalty,
         resume_path=resume_path,
         fingerprint=fingerprint,
     )
     history, best = _restore(run)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
     with restored_modes(model):
         for epoch in range(len(history), settings.epochs):
             history.append(_epoch(run, epoch))
-            if _best(history) is history[-1]:
+            if _best(history, settings) is history[-1]:
                 best = _snapshot(model)
             _store(run, history, best)
             if on_epoch is not None:
                 on_epoch(history[-1])
     model.load_state_dict(best)
-    return TrainResult(best, _best(history).epoch, tuple(history))
+    return TrainResult(best, _best(history, settings).epoch, tuple(history))
 
 
 def _check(model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings) -> None:
@@ -151,6 +166,10 @@ def _check(model: nn.Module, images: Tensor, labels: Tensor, settings: Adversari
     if settings.augment != "none" and images.ndim != 4:
         shape = tuple(images.shape[1:])
         raise ConfigError(f"{settings.section}.augment: {settings.augment!r} needs 3 axes, not {shape}; use 'none'")
+    if settings.channels_last and images.ndim != 4:
+        raise ConfigError(
+            f"{settings.section}.channels_last: images have {images.ndim - 1} axes, not 3; set it to false"
+        )
     if settings.validation >= len(images):
         raise ConfigError(
             f"{settings.section}.validation: {settings.validation} images leave none of {len(images)} to learn from; "
@@ -158,9 +177,16 @@ def _check(model: nn.Module, images: Tensor, labels: Tensor, settings: Adversari
         )
 
 
-def _best(history: list[EpochRecord]) -> EpochRecord:
-    """The record of highest one-step validation accuracy, the earliest of equals."""
-    return max(history, key=lambda record: record.validation_robust_accuracy)
+def _best(history: list[EpochRecord], settings: AdversarialSettings) -> EpochRecord:
+    """The record that selects the epoch; as long as epsilon is not full, none counts and the first is taken."""
+
+    def score(record: EpochRecord) -> float:
+        if record.validation_certified_accuracy is None:
+            return record.validation_robust_accuracy
+        full = record.epoch >= settings.epsilon_start + settings.epsilon_length
+        return record.validation_certified_accuracy if full else -1.0
+
+    return max(history, key=score)
 
 
 def _snapshot(model: nn.Module) -> dict[str, Tensor]:
@@ -170,11 +196,9 @@ def _snapshot(model: nn.Module) -> dict[str, Tensor]:
 def _epoch(run: _Run, epoch: int) -> EpochRecord:
     """Learns once from every training image, then validates; `epoch` counts from 0."""
     began = time.perf_counter()
-    for group, rate in zip(run.optimizer.param_groups, run.rates, strict=True):
-        group["lr"] = rate * run.lr_factor(epoch)
     set_training(run.model, run.frozen_statistics)
     loss, train_accuracy = _learn(run, epoch)
-    clean, robust = _validate(run)
+    clean, robust, certified = _validate(run)
     return EpochRecord(
         epoch=epoch + 1,
         loss=loss,
@@ -183,20 +207,27 @@ def _epoch(run: _Run, epoch: int) -> EpochRecord:
         validation_robust_accuracy=robust,
         lr=run.optimizer.param_groups[0]["lr"],
         seconds=time.perf_counter() - began,
+        validation_certified_accuracy=certified,
     )
 
 
 def _learn(run: _Run, epoch: int) -> tuple[float, float]:
-    """One pass over the training images: mean loss and accuracy at the perturbed images."""
+    """One pass over the training images: mean loss, and accuracy at the images that the loss looks at."""
     model, settings, (images, labels) = run.model, run.settings, run.learning
     device = device_of(model)
     order, noise = stream(settings.seed, _ORDER, epoch), stream(settings.seed, _NOISE, epoch, device=device)
     augment = AUGMENTATIONS[settings.augment]
     total, right = 0.0, 0
+    pieces = batches(len(images), settings.batch_size, order)
     with _seeded_globally(seed_of(settings.seed, _GLOBAL, epoch), device):
-        for number, index in enumerate(batches(len(images), settings.batch_size, order), start=1):
-            x, y = augment(images[index], order).to(device), labels[index].to(device)
-            loss, logits = fat_loss(model, x, y, settings, noise)
+        for number, index in enumerate(pieces, start=1):
+            progress = epoch + (number - 0.5) / len(pieces)
+            _set_rates(run, progress)
+            x, y = _laid_out(augment(images[index], order), settings).to(device), labels[index].to(device)
+            with _autocast(settings, device):
+                loss, logits = LOSSES[settings.method](model, x, y, settings, noise, progress)
+                if run.penalty is not None:
+                    loss = loss + run.penalty(model, x)
             value = loss.item()
             if not math.isfinite(value):
                 raise AbcrownGraftError(
@@ -209,6 +240,22 @@ def _learn(run: _Run, epoch: int) -> tuple[float, float]:
             total += value * len(index)
             right += int(hits(logits.detach(), y).sum())
     return total / len(images), right / len(images)
+
+
+def _set_rates(run: _Run, progress: float) -> None:
+    factor = run.lr_factor(progress) * warmup_factor(progress, run.settings.warmup)
+    for group, rate in zip(run.optimizer.param_groups, run.rates, strict=True):
+        group["lr"] = rate * factor
+
+
+def _laid_out(images: Tensor, settings: AdversarialSettings) -> Tensor:
+    """The images in the memory format that the settings name."""
+    return images.contiguous(memory_format=torch.channels_last) if settings.channels_last else images
+
+
+def _autocast(settings: AdversarialSettings, device: torch.device) -> torch.autocast:
+    """Mixed precision inside, unless the settings say float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -232,12 +279,16 @@ def _seeded_globally(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _validate(run: _Run) -> tuple[float, float]:
-    """Clean and one-step robust accuracy; the attack's noise is the same in every epoch."""
-    settings = run.settings
-    clean = correct(run.model, *run.validating).double().mean().item()
+def _validate(run: _Run) -> tuple[float, float, float | None]:
+    """Clean, one-step robust and certified accuracy; the attack's noise is the same in every epoch."""
+    model, settings = run.model, run.settings
+    clean = correct(model, *run.validating).double().mean().item()
     seed = seed_of(settings.seed, _VALIDATION)
-    return clean, one_step_accuracy(run.model, *run.validating, settings.epsilon, settings.attack_step, seed)
+    robust = one_step_accuracy(model, *run.validating, settings.epsilon, settings.attack_step, seed)
+    if not settings.certified:
+        return clean, robust, None
+    crown = settings.method == "crown-ibp"
+    return clean, robust, certified_accuracy(model, *run.validating, settings.epsilon, crown)
 
 
 def _store(run: _Run, history: list[EpochRecord], best: dict[str, Tensor]) -> None:

@@ -1,14 +1,15 @@
-"""FAT training of a plain network: SGD with milestones."""
+"""Robust training of a plain network: SGD with a schedule."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 from torch.optim import SGD
 
 from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
-from abcrown_graft.training.schedule import milestone_factor
+from abcrown_graft.training.schedule import cosine_factor, linear_factor, milestone_factor
 from abcrown_graft.training.settings import TrainSettings
 
 
@@ -22,7 +23,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     data_fingerprint: str = "",
 ) -> TrainResult:
-    """Trains `model` in place by fast adversarial training; it ends with the best epoch's state.
+    """Trains `model` in place by the method that the settings name; it ends with the best epoch's state.
 
     A resumed run continues from the stored weights: the ones that `model` comes with do not matter then.
 
@@ -39,15 +40,21 @@ def train(
         AbcrownGraftError: as `run_epochs`.
     """
     optimizer = SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    factor = partial(milestone_factor, milestones=settings.milestones, factor=settings.lr_factor)
     return run_epochs(
         model,
         optimizer,
         images,
         labels,
         settings,
-        factor,
+        _schedule(settings),
         resume_path=resume_path,
         on_epoch=on_epoch,
         fingerprint=data_fingerprint,
     )
+
+
+def _schedule(settings: TrainSettings) -> Callable[[float], float]:
+    """The learning rate's factor as a function of progress in epochs."""
+    if settings.schedule == "multistep":
+        return partial(milestone_factor, milestones=settings.milestones, factor=settings.lr_factor)
+    return partial(cosine_factor if settings.schedule == "cosine" else linear_factor, epochs=settings.epochs)

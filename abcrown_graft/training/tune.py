@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -14,6 +13,7 @@ from abcrown_graft.errors import MaskError
 from abcrown_graft.graft.activation import GraftedReLU
 from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
 from abcrown_graft.training.modes import frozen
+from abcrown_graft.training.penalties import tuning_penalty
 from abcrown_graft.training.schedule import cosine_factor
 from abcrown_graft.training.settings import TuneSettings
 
@@ -31,7 +31,8 @@ def tune(
     """Tunes a grafted network in place; it ends with the best epoch's state.
 
     With `settings.freeze_weights` nothing but slopes and intercepts changes: weights need no gradient
-    and batch norms keep their running statistics.
+    and batch norms keep their running statistics. With `settings.prune` slopes and intercepts become 0 and
+    nothing but the weights changes: the grafted neurons are pruned ones.
 
     Args:
         model: has `GraftedReLU` modules; pixels `(batch, *shape)` in [0, 1] to logits `(batch, classes)`.
@@ -47,10 +48,13 @@ def tune(
         AbcrownGraftError: as `run_epochs`.
     """
     grafted, others = split_parameters(model)
+    if settings.prune:
+        prune(grafted)
     groups = parameter_groups(grafted, others, settings)
     optimizer = SGD(groups, lr=settings.lr, momentum=settings.momentum)
     start = "" if resume_path is None else f" from {state_digest(model)}"
-    with frozen(others) if settings.freeze_weights else nullcontext():
+    penalized = settings.slope_decay > 0 or settings.relu_stability > 0
+    with frozen(_fixed(grafted, others, settings)):
         return run_epochs(
             model,
             optimizer,
@@ -59,6 +63,7 @@ def tune(
             settings,
             partial(cosine_factor, epochs=settings.epochs),
             frozen_statistics=settings.freeze_weights,
+            penalty=partial(tuning_penalty, settings=settings) if penalized else None,
             resume_path=resume_path,
             on_epoch=on_epoch,
             fingerprint=data_fingerprint + start,
@@ -83,14 +88,27 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return grafted, [parameter for parameter in model.parameters() if id(parameter) not in known]
 
 
+@torch.no_grad()
+def prune(grafted: list[nn.Parameter]) -> None:
+    """Makes all given slopes and intercepts 0."""
+    for parameter in grafted:
+        parameter.zero_()
+
+
+def _fixed(grafted: list[nn.Parameter], others: list[nn.Parameter], settings: TuneSettings) -> list[nn.Parameter]:
+    """The parameters that do not learn."""
+    return [*(others if settings.freeze_weights else ()), *(grafted if settings.prune else ())]
+
+
 def parameter_groups(
     grafted: list[nn.Parameter], others: list[nn.Parameter], settings: TuneSettings
 ) -> list[dict[str, object]]:
-    """SGD's groups: weights first (none of them if frozen), then slopes and intercepts without weight decay."""
+    """SGD's groups: weights first, then slopes and intercepts without weight decay; what does not learn is in none."""
+    weights = {"params": others, "lr": settings.lr, "weight_decay": settings.weight_decay}
     slopes = {"params": grafted, "lr": settings.slope_lr, "weight_decay": 0.0}
-    if settings.freeze_weights or not others:
-        return [slopes]
-    return [{"params": others, "lr": settings.lr, "weight_decay": settings.weight_decay}, slopes]
+    if settings.prune:
+        return [weights]
+    return [slopes] if settings.freeze_weights or not others else [weights, slopes]
 
 
 def state_digest(model: nn.Module) -> str:

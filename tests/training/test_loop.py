@@ -232,7 +232,7 @@ STILL = dataclasses.replace(
 
 
 def test_the_earliest_epoch_of_highest_robust_accuracy_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    validated = iter([(0.6, 0.3), (0.7, 0.5), (0.8, 0.5), (0.9, 0.4)])  # clean, robust
+    validated = iter([(0.6, 0.3, None), (0.7, 0.5, None), (0.8, 0.5, None), (0.9, 0.4, None)])  # clean, robust
     monkeypatch.setattr("abcrown_graft.training.loop._validate", lambda _: next(validated))
     assert train(model(), *data(), SETTINGS).best_epoch == 2
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.errors import MaskError, SettingsDifferError
+from abcrown_graft.errors import ConfigError, MaskError, SettingsDifferError
 from abcrown_graft.graft.activation import GraftedReLU
 from abcrown_graft.training.loop import EpochRecord
+from abcrown_graft.training.penalties import relu_instability
 from abcrown_graft.training.settings import TuneSettings
 from abcrown_graft.training.tune import parameter_groups, split_parameters, state_digest, tune
 
@@ -158,3 +159,49 @@ def test_the_digest_sees_names_shapes_and_values() -> None:
         other[6].bias[1] += 1e-6
     assert state_digest(model) == same != state_digest(other)
     assert state_digest(grafted(mask=~MASK)) != same
+
+
+def test_pruning_makes_slopes_and_intercepts_zero_for_good() -> None:
+    _, before, after = tuned(dataclasses.replace(SETTINGS, prune=True))
+    assert (before["5.slope"] == torch.tensor(0.4)).all()
+    assert not after["5.slope"].any() and not after["5.intercept"].any()
+    assert torch.equal(after["5.mask"], MASK)
+    assert not torch.equal(after["0.weight"], before["0.weight"])
+
+
+def test_pruned_neurons_need_gradients_again_afterwards() -> None:
+    model, _, _ = tuned(dataclasses.replace(SETTINGS, prune=True, epochs=1))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_slope_decay_draws_grafted_slopes_to_its_target() -> None:
+    for target in (0.0, 1.0):
+        settings = dataclasses.replace(SETTINGS, slope_decay=10.0, slope_target=target)
+        slopes = tuned(settings)[2]["5.slope"]
+        plain = tuned(SETTINGS)[2]["5.slope"]
+        assert ((slopes - target).abs() < (plain - target).abs() - 0.1)[MASK].all()
+        assert torch.equal(slopes[~MASK], torch.full_like(slopes[~MASK], 0.4))
+
+
+def test_relu_stability_lowers_the_interval_instability() -> None:
+    instability = {}
+    for weight in (0.0, 5.0):
+        model, _, _ = tuned(dataclasses.replace(SETTINGS, relu_stability=weight, lr=0.01))
+        instability[weight] = relu_instability(model.eval(), data()[0], SETTINGS.epsilon).item()
+    assert instability[5.0] < instability[0.0] - 0.01
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"prune": True, "freeze_weights": True}, "tune.prune: leaves nothing to learn"),
+        ({"prune": True, "slope_decay": 1.0}, "tune.prune: fixes the slopes"),
+        ({"slope_decay": -1.0}, "tune.slope_decay: must be at least 0"),
+        ({"slope_target": float("nan")}, "tune.slope_target: must be a finite number"),
+        ({"relu_stability": float("inf")}, "tune.relu_stability: must be a finite number"),
+        ({"prune": 1}, "tune.prune: must be true or false"),
+    ],
+)
+def test_wrong_variants_are_refused(changed: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        dataclasses.replace(SETTINGS, **changed)
