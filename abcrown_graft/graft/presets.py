@@ -75,3 +75,8 @@ def insignificant(target: int, gamma: float, stages: int) -> tuple[Stage, ...]:
 def random(target: int, gamma: float, stages: int) -> tuple[Stage, ...]:
     """Uniformly random neurons; needs no significance."""
     return (Stage(target, 0.0, significance=0.0, chance=1.0),)
+
+
+def needs_significance(preset: str, gamma: float, stages: int) -> bool:
+    """Whether some stage of the preset looks at r_s."""
+    return any(stage.significance for stage in PRESETS[preset](1, gamma, stages))

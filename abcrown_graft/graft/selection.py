@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import ConfigError, MaskError
+from abcrown_graft.graft.channels import channel_units, take_units
 from abcrown_graft.graft.identity import explain_sites
 from abcrown_graft.graft.mappings import MAPPINGS
 from abcrown_graft.graft.presets import PRESETS, Stage
 
 SCOPES = ("global", "layer")
+GRANULARITIES = ("neuron", "channel")
 
 
 class GraftWarning(UserWarning):
@@ -36,6 +38,7 @@ def select_mask(
     *,
     mapping: str = "norank",
     scope: str = "global",
+    granularity: str = "neuron",
     gamma: float = 2.0,
     stages: int = 100,
     layer_cap: float | None = None,
@@ -45,7 +48,8 @@ def select_mask(
 
     With scope "global" the mapping and the selection see all layers at once and exactly
     `round(ratio · neurons)` neurons are taken (half to even); with scope "layer" both are done
-    within each site and exactly `round(ratio · neurons of the site)` are taken from every site.
+    within each site and exactly `round(ratio · neurons of the site)` are taken from every site. With
+    granularity "channel" the counts are hit as closely as `channels` says.
 
     Args:
         instability: r_u by site, in forward order; any real values, tensors of the site's shape.
@@ -54,6 +58,7 @@ def select_mask(
         preset: name in `PRESETS`.
         mapping: name in `MAPPINGS`, applied once to each score.
         scope: "global" or "layer".
+        granularity: "neuron", or "channel" to take sites of three axes by whole channels.
         gamma: the γ of preset `fixed`, the first γ of preset `paper`.
         stages: number of stages of preset `paper`.
         layer_cap: no site gets more than `floor(layer_cap · neurons of the site)`; None for no cap.
@@ -70,14 +75,14 @@ def select_mask(
     Warns:
         GraftWarning: some layer is grafted completely.
     """
-    _check_options(ratio, scope, gamma, stages, layer_cap)
+    _check_options(ratio, scope, granularity, gamma, stages, layer_cap)
     schedule = partial(PRESETS[preset], gamma=gamma, stages=stages)
     if significance is None:
         if any(stage.significance for stage in schedule(1)):
             raise ConfigError(f"mask preset {preset!r} needs significance scores; give them or use preset 'unstable'")
         significance = {name: torch.zeros_like(score) for name, score in instability.items()}
     _check_same_sites(instability, significance)
-    chance = _uniform(instability, seed)
+    chance = _uniform(instability, seed, granularity)
     groups = [list(instability)] if scope == "global" else [[name] for name in instability]
     masks: dict[str, Tensor] = {}
     for names in groups:
@@ -86,18 +91,31 @@ def select_mask(
         target = round(ratio * sum(sizes))
         room = _room(names, sizes, target, layer_cap)
         flat = [score.numpy() for score in (r_u, r_s, _flatten(chance, names))]
-        taken = torch.from_numpy(_take_stages(schedule(target), flat, sizes, room))
-        parts = zip(names, taken.split(sizes), strict=True)
+        if granularity == "channel":
+            units = channel_units([tuple(instability[name].shape) for name in names])
+            taken = take_units(schedule(target), flat, units, room)
+        else:
+            taken = _take_stages(schedule(target), flat, sizes, room)
+        parts = zip(names, torch.from_numpy(taken).split(sizes), strict=True)
         masks.update((name, part.reshape(instability[name].shape)) for name, part in parts)
     _warn_complete(masks)
     return masks
 
 
-def _check_options(ratio: float, scope: str, gamma: float, stages: int, layer_cap: float | None) -> None:
+def target_count(sizes: Sequence[int], ratio: float, scope: str = "global") -> int:
+    """How many of the neurons of sites of these sizes a selection is to take."""
+    return sum(round(ratio * size) for size in sizes) if scope == "layer" else round(ratio * sum(sizes))
+
+
+def _check_options(
+    ratio: float, scope: str, granularity: str, gamma: float, stages: int, layer_cap: float | None
+) -> None:
     if not 0 <= ratio <= 1:
         raise ConfigError(f"mask ratio {ratio} is not in [0, 1]; give the share of neurons to graft")
     if scope not in SCOPES:
         raise ConfigError(f"unknown mask scope {scope!r}; known: {', '.join(SCOPES)}")
+    if granularity not in GRANULARITIES:
+        raise ConfigError(f"unknown mask granularity {granularity!r}; known: {', '.join(GRANULARITIES)}")
     if not (math.isfinite(gamma) and gamma >= 0):
         raise ConfigError(f"mask gamma {gamma} is not a finite number of at least 0")
     if stages < 1:
@@ -113,9 +131,15 @@ def _check_same_sites(instability: Mapping[str, Tensor], significance: Mapping[s
         raise MaskError(f"the significance scores are of another model than the instability: {difference}")
 
 
-def _uniform(like: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+def _uniform(like: Mapping[str, Tensor], seed: int, granularity: str) -> dict[str, Tensor]:
+    """A random number of every neuron; by channels, one that the neurons of a channel share."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(t.shape, generator=generator, dtype=torch.float64) for name, t in like.items()}
+    numbers = {}
+    for name, score in like.items():
+        shape = tuple(score.shape)
+        drawn = (shape[0], 1, 1) if granularity == "channel" and len(shape) == 3 else shape
+        numbers[name] = torch.rand(drawn, generator=generator, dtype=torch.float64).expand(shape)
+    return numbers
 
 
 def _flatten(scores: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:

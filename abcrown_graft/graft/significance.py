@@ -3,6 +3,9 @@
 Means over images of |dL/dz| ("gradient", GAP), |z| ("magnitude", SAP), or the variance of z over the
 images ("variance"). L is the cross-entropy of the clean image. Source: Chen et al. 2022, section 3.3;
 variance: Brandis 2023.
+
+"interval" is minus the mean weighted-interval score (`interval_score`): neurons of small r_s are grafted first, and
+these shall be the ones whose relaxation costs most. Scores that are learned are made in `learned`.
 """
 
 from __future__ import annotations
@@ -14,18 +17,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from abcrown_graft.errors import DataError
+from abcrown_graft.graft.interval_score import weighted_widths
 from abcrown_graft.network.forward import pre_activations
 from abcrown_graft.network.graph import Network
 from abcrown_graft.registry import Registry
 
-Statistic = Callable[[Network, Tensor, Tensor], Mapping[str, tuple[Tensor, ...]]]
-"""Sums over a batch, by site: what a heuristic needs to accumulate."""
+Statistic = Callable[[Network, Tensor, Tensor, float | None], Mapping[str, tuple[Tensor, ...]]]
+"""Sums over a batch, by site: what a heuristic needs to accumulate. Takes network, images, labels and ε, if known."""
 
 HEURISTICS: Registry[tuple[Statistic, Callable[..., Tensor]]] = Registry("significance heuristic")
 
 
 def significance(
-    network: Network, images: Tensor, labels: Tensor, method: str = "gradient", batch_size: int = 100
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    method: str = "gradient",
+    batch_size: int = 100,
+    epsilon: float | None = None,
 ) -> dict[str, Tensor]:
     """Scores of every neuron by site, float64 of the site's shape.
 
@@ -34,10 +43,11 @@ def significance(
         images, labels: `(n, *shape)` and `(n,)`.
         method: a name in `HEURISTICS`.
         batch_size: images in one pass; the result does not depend on it (up to rounding).
+        epsilon: radius of the perturbation in pixels of [0, 1], for the method "interval".
 
     Raises:
         DataError: there are no images, or a score is not finite.
-        ConfigError: unknown method.
+        ConfigError: unknown method, or one that needs a radius and has none.
     """
     statistic, combine = HEURISTICS[method]
     if not len(images):
@@ -45,7 +55,7 @@ def significance(
     sums: dict[str, tuple[Tensor, ...]] = {}
     for begin in range(0, len(images), batch_size):
         part = slice(begin, begin + batch_size)
-        for site, found in statistic(network, images[part], labels[part]).items():
+        for site, found in statistic(network, images[part], labels[part], epsilon).items():
             known = sums.get(site)
             sums[site] = found if known is None else tuple(a + b for a, b in zip(known, found, strict=True))
     scores = {site: combine(len(images), *found).cpu() for site, found in sums.items()}
@@ -55,7 +65,7 @@ def significance(
     return scores
 
 
-def _gradient(network: Network, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, ...]]:
+def _gradient(network: Network, images: Tensor, labels: Tensor, epsilon: float | None) -> dict[str, tuple[Tensor, ...]]:
     images = images.detach().requires_grad_(True)
     outputs, inputs = pre_activations(network, images)
     loss = functional.cross_entropy(outputs, labels, reduction="sum")
@@ -64,19 +74,25 @@ def _gradient(network: Network, images: Tensor, labels: Tensor) -> dict[str, tup
 
 
 @torch.no_grad()
-def _magnitude(network: Network, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, ...]]:
+def _magnitude(
+    network: Network, images: Tensor, labels: Tensor, epsilon: float | None
+) -> dict[str, tuple[Tensor, ...]]:
     _, inputs = pre_activations(network, images)
     return {site: (z.double().abs().sum(0),) for site, z in inputs.items()}
 
 
 @torch.no_grad()
-def _moments(network: Network, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, ...]]:
+def _moments(network: Network, images: Tensor, labels: Tensor, epsilon: float | None) -> dict[str, tuple[Tensor, ...]]:
     _, inputs = pre_activations(network, images)
     return {site: (z.double().sum(0), z.double().square().sum(0)) for site, z in inputs.items()}
 
 
 def _mean(n: int, total: Tensor) -> Tensor:
     return total / n
+
+
+def _minus_mean(n: int, total: Tensor) -> Tensor:
+    return (0 - total) / n
 
 
 def _variance(n: int, total: Tensor, squares: Tensor) -> Tensor:
@@ -86,3 +102,4 @@ def _variance(n: int, total: Tensor, squares: Tensor) -> Tensor:
 HEURISTICS.register("gradient")((_gradient, _mean))
 HEURISTICS.register("magnitude")((_magnitude, _mean))
 HEURISTICS.register("variance")((_moments, _variance))
+HEURISTICS.register("interval")((weighted_widths, _minus_mean))

@@ -10,12 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from abcrown_graft.bounds.propagate import METHODS
 from abcrown_graft.errors import ConfigError, SettingsDifferError, UnsupportedError
 from abcrown_graft.graft.identity import ModelIdentity, explain_difference
+from abcrown_graft.instability.alpha import unstable_by_alpha
 from abcrown_graft.instability.dump import InstabilityDump, add, empty, load
+from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.verify.problem import Batch
 
+NATIVE_METHODS = (*METHODS, "alpha-crown")
 POPULATIONS = ("correct", "all", "bab")
 
 
@@ -35,7 +41,8 @@ class InstabilityRecorder:
         settings: Mapping[str, Any],
         method: str,
         population: str,
-        methods: Sequence[str] = METHODS,
+        methods: Sequence[str] = NATIVE_METHODS,
+        alpha: AdamSettings | None = None,
     ) -> None:
         """Starts a dump, or goes on with the one at `path` if that is of the same model and settings.
 
@@ -43,7 +50,8 @@ class InstabilityRecorder:
             path: of the dump.
             model, grafted, settings: see `InstabilityDump`.
             method, population: `instability.method` and `instability.population`.
-            methods: those of the engine that computes the bounds; by default those of `bound_network`.
+            methods: those of the engine that computes the bounds; by default the native one's.
+            alpha: effort of the method "alpha-crown"; None takes `AdamSettings`' defaults.
 
         Raises:
             ConfigError: an unknown population.
@@ -57,7 +65,7 @@ class InstabilityRecorder:
             raise UnsupportedError(
                 f"instability.method: {method!r} is not implemented by this engine; known: {', '.join(methods)}"
             )
-        self.path, self.method, self.population = path, method, population
+        self.path, self.method, self.population, self.alpha = path, method, population, alpha or AdamSettings()
         self.after_bounds = population == "bab"
         fresh = empty(model, grafted, {**settings, "method": method, "population": population})
         self.dump = _resumed(path, fresh) if path.exists() else fresh
@@ -65,16 +73,25 @@ class InstabilityRecorder:
 
     def __call__(self, batch: Batch) -> None:
         """Counts the images of the batch that belong to the population and are not counted yet."""
+        self.add(*self.counted(batch))
+
+    def counted(self, batch: Batch) -> tuple[list[int], dict[str, Tensor]]:
+        """The images that belong to the population and are not counted yet: numbers, and see `dump.add`."""
         with batch.shared_time() as open_positions:
             positions = [k for k in self._members(batch, open_positions) if not self.has(int(batch.indices[k]))]
-            if not positions:
-                return
-            # Bounds are computed for the open instances too, so that the next stage finds them there.
-            bounded = sorted({*positions, *open_positions})
-            bounds = batch.bounds(bounded, self.method)
-            rows = [bounded.index(k) for k in positions]
-            unstable = {site: bounds.unstable(site)[rows].cpu() for site in self.dump.model.sites}
-        self.add([int(batch.indices[k]) for k in positions], unstable)
+            unstable = self._unstable(batch, positions, open_positions) if positions else {}
+        return [int(batch.indices[k]) for k in positions], unstable
+
+    def _unstable(self, batch: Batch, positions: list[int], open_positions: list[int]) -> dict[str, Tensor]:
+        # Bounds are computed for the open instances too, so that the next stage finds them there.
+        bounded = sorted({*positions, *open_positions})
+        rows = torch.tensor([bounded.index(k) for k in positions])
+        if self.method == "alpha-crown":
+            bounds, settings = batch.bounds(bounded, "crown", rigorous=True), batch.settings
+            dtype = torch.float64 if settings.double else torch.float32
+            return unstable_by_alpha(bounds.select(rows), self.alpha, settings.batch_size, dtype)
+        bounds = batch.bounds(bounded, self.method)
+        return {site: bounds.unstable(site)[rows].cpu() for site in self.dump.model.sites}
 
     def has(self, index: int) -> bool:
         """Whether the image of this number is counted."""
@@ -88,10 +105,37 @@ class InstabilityRecorder:
         return (batch.predicted == batch.labels).nonzero().flatten().tolist()
 
     def add(self, indices: list[int], unstable: Mapping[str, Any]) -> None:
-        """Counts images, see `dump.add`, and writes the dump."""
+        """Counts images, see `dump.add`, and writes the dump; nothing happens if there are none."""
+        if not indices:
+            return
         self.dump = add(self.dump, indices, unstable)
         self._seen.update(indices)
         self.dump.save(self.path)
+
+
+class HeldBack:
+    """A stage of the cascade that counts an image only once it is known that it reaches branch and bound.
+
+    What the recorder finds after the first bounds waits for `settle`; α-CROWN may yet decide the image.
+    """
+
+    after_bounds = True
+
+    def __init__(self, recorder: InstabilityRecorder) -> None:
+        self._recorder = recorder
+        self._waiting: dict[int, dict[str, Tensor]] = {}
+
+    def __call__(self, batch: Batch) -> None:
+        """Holds the images of the population that are not counted yet."""
+        indices, unstable = self._recorder.counted(batch)
+        for row, index in enumerate(indices):
+            self._waiting[index] = {site: flags[row : row + 1] for site, flags in unstable.items()}
+
+    def settle(self, index: int, counts: bool) -> None:
+        """Counts the image of this number, or forgets it; one that is not held is passed over."""
+        unstable = self._waiting.pop(index, None)
+        if counts and unstable is not None:
+            self._recorder.add([index], unstable)
 
 
 def _resumed(path: Path, fresh: InstabilityDump) -> InstabilityDump:

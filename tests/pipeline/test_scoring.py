@@ -28,7 +28,7 @@ from abcrown_graft.instability import dump as dumps
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.models.weights import package_folder
 from abcrown_graft.pipeline import inputs, scoring
-from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage
+from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage, sweep_stage
 from abcrown_graft.pipeline.verification import prepare_verification
 
 WEIGHTS = package_folder() / "model_defs" / "weights"
@@ -94,6 +94,18 @@ def test_counting_alone_and_during_verification_agree(tmp_path: Path, population
     assert dumps.load(tmp_path / "during.st").settings == dump.settings
 
 
+ALPHA = {"instability__method": "alpha-crown", "solver__alpha-crown__iteration": 2, "solver__batch_size": 200}
+
+
+def test_so_they_do_with_optimised_bounds(tmp_path: Path) -> None:
+    alone = configured(tmp_path, instability__split="test", instability__end=3, **ALPHA)
+    dump = dumps.load(instability_stage(alone, Listener()))
+    files = {"instability__dump": str(tmp_path / "during.st"), "general__results_file": str(tmp_path / "out.txt")}
+    list(prepare_verification(configured(tmp_path, data__end=3, **ALPHA, **files)).run())
+    assert same_counts(dumps.load(tmp_path / "during.st"), dump)
+    assert dumps.load(tmp_path / "during.st").settings == dump.settings
+
+
 def test_branch_and_bounds_population_is_what_the_bounds_leave_open(tmp_path: Path) -> None:
     chosen = {
         "instability__population": "bab",
@@ -106,6 +118,37 @@ def test_branch_and_bounds_population_is_what_the_bounds_leave_open(tmp_path: Pa
     run = prepare_verification(configured(tmp_path, general__results_file=str(tmp_path / "out.txt"), **chosen))
     assert dump.indices.tolist() == [result.index for result in run.run() if result.status == "unknown"]
     assert dump.n
+
+
+def test_methods_are_ever_tighter_and_the_dump_names_its_own(tmp_path: Path) -> None:
+    found = {}
+    for method in ("interval", "crown", "alpha-crown"):
+        chosen = {"instability__method": method, "instability__dump": str(tmp_path / f"{method}.st")}
+        config = configured(tmp_path, instability__end=3, **{**ALPHA, **chosen})
+        found[method] = dumps.load(instability_stage(config, Listener()))
+    assert found["interval"].unr() > found["crown"].unr() > found["alpha-crown"].unr() > 0
+    assert found["alpha-crown"].settings["method_settings"] == {"iterations": 2, "lr_alpha": 0.1, "lr_decay": 0.98}
+    assert "method_settings" not in found["crown"].settings
+
+
+@pytest.mark.parametrize("method", ("crown", "alpha-crown"))
+def test_what_the_attack_or_optimised_bounds_decide_does_not_reach_branch_and_bound(
+    tmp_path: Path, method: str
+) -> None:
+    chosen = {
+        "instability__population": "bab",
+        "instability__method": method,
+        "solver__bound_prop_method": "alpha-crown",
+        "solver__alpha-crown__iteration": 2,
+        "solver__batch_size": 200,
+        "general__complete_verifier": "skip",
+    }
+    config = configured(tmp_path, instability__split="test", instability__end=10, data__end=10, **chosen)
+    dump = dumps.load(instability_stage(config, Listener()))
+    run = prepare_verification(configured(tmp_path, data__end=10, **chosen, general__results_file=str(tmp_path / "o")))
+    results = list(run.run())
+    assert dump.indices.tolist() == [result.index for result in results if result.status == "unknown"]
+    assert {result.status for result in results} >= {"unknown", "safe-incomplete"}
 
 
 def test_the_dumps_of_two_ranges_merge_to_the_dump_of_both(tmp_path: Path, counted: Path) -> None:
@@ -184,11 +227,6 @@ def test_a_relative_root_path_is_used_once(tmp_path: Path, monkeypatch: pytest.M
     [
         ({"instability__start": 20}, ConfigError, "instability.start 20 .* and instability.end 20 .* leave no image"),
         ({"instability__start": 2000, "instability__end": None}, ConfigError, "leave no image; the split has 1297"),
-        (
-            {"instability__method": "alpha-crown"},
-            UnsupportedError,
-            "instability.method = 'alpha-crown' is not implemented",
-        ),
         ({"specification__norm": 2.0}, UnsupportedError, "specification.norm = 2.0 is not implemented"),
         ({"specification__epsilon": None}, ConfigError, "specification.epsilon: not set"),
         ({"data__num_outputs": 9}, ConfigError, "data.num_outputs: 9, the model has 10"),
@@ -256,8 +294,56 @@ def test_significance_is_the_statistic_of_the_first_training_images(tmp_path: Pa
     }
 
 
+def test_interval_scores_are_of_the_configured_radius(tmp_path: Path) -> None:
+    scores = {}
+    for epsilon in (0.05, 0.1):
+        chosen = {"significance__method": "interval", "significance__samples": 4, "specification__epsilon": epsilon}
+        scores[epsilon] = SiteScores.load(significance_stage(configured(tmp_path, **chosen), Listener()))
+        assert scores[epsilon].provenance["epsilon"] == epsilon
+    assert all((scores[0.1].values[site] <= scores[0.05].values[site]).all() for site in SITES)
+    with pytest.raises(ConfigError, match=r"specification\.epsilon: not set"):
+        significance_stage(
+            configured(tmp_path, significance__method="interval", specification__epsilon=None), Listener()
+        )
+
+
+LEARNED = {"significance__method": "learned", "significance__samples": 60, "significance__epochs": 3}
+
+
+def test_learned_scores_say_how_they_were_learned(tmp_path: Path) -> None:
+    listener = Listener()
+    scores = SiteScores.load(significance_stage(configured(tmp_path, **LEARNED), listener))
+    assert {site: tuple(score.shape) for site, score in scores.values.items()} == SITES
+    settings = {"init": "gradient", "epochs": 3, "lr": 0.1, "ratio": 0.5, "scope": "layer", "seed": 3, "epsilon": 0.1}
+    assert {"method": "learned", **settings, "slope": 0.4, "intercept": 0.0}.items() <= scores.provenance.items()
+    assert [line.split(":")[0] for line in listener.lines[:3]] == [f"significance epoch {k}/3" for k in (1, 2, 3)]
+    assert listener.steps == 3
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"significance__init": "interval"},
+        {"significance__lr": 0.5},
+        {"significance__gradalign": 0.0},
+        {"significance__ratio": 0.2},
+        {"significance__scope": "global"},
+        {"significance__replacement": "zero"},
+        {"significance__batch_size": 30},
+        {"train__attack_step": 0.5},
+        {"tune__slope": 0.8},
+        {"general__seed": 4},
+    ],
+)
+def test_every_option_of_learned_scores_matters(tmp_path: Path, changed: dict[str, object]) -> None:
+    few = {**LEARNED, "significance__samples": 40, "significance__epochs": 1, "significance__batch_size": 20}
+    usual = SiteScores.load(significance_stage(configured(tmp_path, **few), Listener()))
+    other = SiteScores.load(significance_stage(configured(tmp_path, **{**few, **changed}), Listener()))
+    assert any(not torch.equal(usual.values[site], other.values[site]) for site in SITES)
+
+
 def test_more_samples_than_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="significance.samples: 1298, the training split has 1297 images"):
+    with pytest.raises(ConfigError, match=r"significance\.samples: 1298, the training split has 1297 images"):
         significance_stage(configured(tmp_path, significance__samples=1298), Listener())
     assert not (tmp_path / "out").exists()
 
@@ -274,7 +360,7 @@ def write_scores(folder: Path, significance: list[list[float]] | None = None, mo
     if significance is not None:
         values = {site: torch.tensor(row) for site, row in zip(model.sites, significance, strict=True)}
         SiteScores("significance", values, model, {"method": "gradient"}).save(
-            folder / "out" / "significance.safetensors"
+            folder / "out" / "significance_gradient.safetensors"
         )
 
 
@@ -316,6 +402,79 @@ def test_a_layer_that_is_grafted_completely_is_warned_of(tmp_path: Path) -> None
     listener = Listener()
     mask_stage(miniature(tmp_path, mask__preset="unstable", mask__ratio=1.0), listener)
     assert listener.lines[0].startswith("warning: grafted completely: 1, 3")
+
+
+def test_a_sweep_makes_the_masks_of_its_ratios(tmp_path: Path) -> None:
+    write_scores(tmp_path, [[1.0, 0.0, 0.25], [0.5, 1.0]])
+    config = miniature(tmp_path, mask__sweep=[0.2, 0.4, 1])
+    paths = sweep_stage(config, Listener())
+    assert [path.name for path in paths] == ["mask_20.safetensors", "mask_40.safetensors", "mask_100.safetensors"]
+    assert not (tmp_path / "out" / "mask.safetensors").exists()
+    for path, ratio in zip(paths, (0.2, 0.4, 1.0), strict=True):
+        alone = mask_stage(miniature(tmp_path, mask__ratio=ratio), Listener())
+        assert GraftMask.load(path).provenance == GraftMask.load(alone).provenance
+        assert grafted(path) == grafted(alone)
+
+
+def test_a_sweep_reads_the_scores_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scores(tmp_path)
+    read = []
+    monkeypatch.setattr(scoring.dumps, "load", lambda path, load=dumps.load: read.append(path) or load(path))
+    sweep_stage(miniature(tmp_path, mask__preset="unstable", mask__sweep=[0.2, 0.4, 0.6]), Listener())
+    assert len(read) == 1
+
+
+def test_a_sweep_that_fails_writes_nothing(tmp_path: Path) -> None:
+    write_scores(tmp_path)
+    before = snapshot(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"0\.3 and 0\.3 would both go into .*mask_30\.safetensors"):
+        sweep_stage(miniature(tmp_path, mask__preset="unstable", mask__sweep=[0.3, 0.3]), Listener())
+    with pytest.raises(ConfigError, match=r"layer cap 0\.5 leaves 2 of 5"):
+        config = miniature(tmp_path, mask__preset="unstable", mask__sweep=[0.2, 0.8], mask__layer_cap=0.5)
+        sweep_stage(config, Listener())
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_one_mask_is_not_made_of_a_sweep(tmp_path: Path) -> None:
+    write_scores(tmp_path)
+    with pytest.raises(ConfigError, match=r"mask\.sweep: only the command mask makes several masks; set mask\.ratio"):
+        mask_stage(miniature(tmp_path, mask__preset="unstable", mask__sweep=[0.3]), Listener())
+
+
+def test_what_whole_channels_miss_is_told(tmp_path: Path) -> None:
+    model = ModelIdentity("a", "w", {"1": (2, 2, 2)})
+    (tmp_path / "out").mkdir()
+    unstable = {"1": torch.tensor([[[[0, 0], [0, 1]], [[1, 1], [1, 1]]]]).bool()}
+    dumps.add(dumps.empty(model, {}, {}), [0], unstable).save(tmp_path / "out" / "instability.safetensors")
+    listener = Listener()
+    chosen = {"mask__preset": "unstable", "mask__granularity": "channel", "mask__ratio": 0.4}
+    path = mask_stage(miniature(tmp_path, **chosen), listener)
+    assert grafted(path) == {"1": [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]}
+    assert listener.lines[-1] == "mask (unstable): 4 of 8 neurons grafted; whole channels miss the target of 3 by +1"
+    assert GraftMask.load(path).provenance["granularity"] == "channel"
+
+
+BASELINES = {
+    "SAP": {"mask__preset": "insignificant", "significance__method": "magnitude"},
+    "GAP": {"mask__preset": "insignificant", "significance__method": "gradient"},
+    "Hydra": {"mask__preset": "insignificant", "mask__scope": "layer", **LEARNED, "significance__replacement": "zero"},
+    "random": {"mask__preset": "random", "significance__method": "gradient"},
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_masks_of_the_pruning_baselines_have_their_ratio_and_drop_the_least(
+    tmp_path: Path, counted: Path, name: str
+) -> None:
+    config = configured(tmp_path, instability__dump=str(counted), **BASELINES[name])
+    scores = SiteScores.load(significance_stage(config, Listener())).values
+    mask = GraftMask.load(mask_stage(config, Listener()))
+    assert mask.count == 818
+    groups = [[site] for site in SITES] if name == "Hydra" else [list(SITES)]
+    for sites in groups:
+        chosen = torch.cat([mask.masks[site].flatten() for site in sites])
+        values = torch.cat([scores[site].flatten() for site in sites])
+        assert (values[chosen].max() <= values[~chosen].min()) == (name != "random")
 
 
 def cut_dump(folder: Path) -> None:
