@@ -13,15 +13,38 @@ _FOLDER = "exp_configs"
 
 
 def installed_configs() -> list[Path]:
-    """The installed YAML files in alphabetical order."""
-    return sorted(Path(str(entry)) for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".yaml"))
+    """The installed YAML files in alphabetical order, those of sub-folders too."""
+    return sorted(Path(str(files(_PACKAGE))).rglob("*.yaml"))
+
+
+def find_configs(path: str) -> list[Path]:
+    """The YAML files of the folder that `path` means, here or among the installed ones, in alphabetical order.
+
+    If it means none, the one file that `find_config` finds.
+
+    Raises:
+        ConfigError: the folder has no YAML file, or see `find_config`.
+    """
+    given = Path(path)
+    installed = Path(str(files(_PACKAGE))) / _installed_name(given)
+    folder = next((folder for folder in (given, installed) if folder.is_dir()), None)
+    if folder is None or given.is_file():
+        return [find_config(path)]
+    found = sorted(folder.glob("*.yaml"))
+    if not found:
+        raise ConfigError(f"{path}: this folder holds no YAML file")
+    return found
+
+
+def _installed_name(given: Path) -> str:
+    return given.as_posix().removeprefix(_FOLDER + "/")
 
 
 def find_config(path: str) -> Path:
     """The YAML file that `path` means.
 
     That is an existing file as it is; otherwise the installed experiment of that name, which may be written as
-    `exp_configs/NAME.yaml`, `NAME.yaml` or `NAME`.
+    `exp_configs/NAME.yaml`, `NAME.yaml` or `NAME`; in a sub-folder, NAME is `FOLDER/FILE`.
 
     Raises:
         ConfigError: there is none; names where it looked and the nearest installed name.
@@ -31,11 +54,11 @@ def find_config(path: str) -> Path:
         return given
     if given.is_dir():
         raise ConfigError(f"{path}: this is a folder; --config needs a YAML file")
-    installed = installed_configs()
-    name = given.as_posix().removeprefix(_FOLDER + "/")
-    for file in installed:
-        if name in (file.name, file.stem):
-            return file
-    guess = nearest(given.stem, [file.stem for file in installed])
+    root = Path(str(files(_PACKAGE)))
+    installed = {file.relative_to(root).with_suffix("").as_posix(): file for file in installed_configs()}
+    name = _installed_name(given).removesuffix(".yaml")
+    if name in installed:
+        return installed[name]
+    guess = nearest(name, installed)
     hint = f"; did you mean {_FOLDER}/{guess}.yaml?" if guess else ""
     raise ConfigError(f"{path}: no such file here ({Path.cwd()}) nor among the installed {files(_PACKAGE)}{hint}")

@@ -467,16 +467,17 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "instability.method",
         TEXT,
         "crown",
-        "Pre-activation bounds that decide whether a neuron is unstable.",
+        "Pre-activation bounds that decide whether a neuron is unstable; solver.alpha-crown sets the effort of "
+        "alpha-crown. α,β-CROWN has no interval.",
         "--instability_method",
         choices=("interval", "crown", "alpha-crown"),
-        supported=("interval", "crown"),
     ),
     Option(
         "instability.population",
         TEXT,
         "correct",
-        "Images that count: the correctly classified ones, all, or those that reach branch and bound.",
+        "Images that count: the correctly classified ones, all, or those that no attack and no bounds decide, so that "
+        "they reach branch and bound (bab).",
         "--instability_population",
         choices=("correct", "all", "bab"),
     ),

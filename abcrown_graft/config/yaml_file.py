@@ -1,4 +1,8 @@
-"""A YAML file as a list of (key, value, line): parsed safely, duplicates refused, merge keys expanded."""
+"""A YAML file as a list of (key, value, line): parsed safely, duplicates refused, merge keys expanded.
+
+`include: common.yaml` beside the sections means all values of that file, relative to the including one, before its
+own: what the including file sets wins, key by key. Included files may include others.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from abcrown_graft.errors import ConfigError
 
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
+INCLUDE = "include"
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Entry:
     Attributes:
         key: dotted key, known to the schema.
         value: as YAML gives it, not yet checked.
-        where: "FILE:LINE", lines from 1.
+        where: "FILE:LINE", lines from 1; for an included file, also the place that includes it.
     """
 
     key: str
@@ -32,13 +37,45 @@ class Entry:
     where: str
 
 
-def read_entries(path: Path) -> list[Entry]:
-    """The values of the YAML file `path` in the order of the file.
+def read_entries(path: Path, including: tuple[Path, ...] = ()) -> list[Entry]:
+    """The values of the YAML file `path` in the order of the file, those of the file that it includes first.
+
+    Args:
+        path: of the file.
+        including: the files that this one is included by, the outermost first.
 
     Raises:
-        ConfigError: the file cannot be read, is not YAML, is empty or no mapping, has a key twice, a key that the
-            schema lacks, or a section without content.
+        ConfigError: the file or an included one cannot be read, is not YAML, is empty or no mapping, has a key twice,
+            a key that the schema lacks, or a section without content, or includes itself.
     """
+    entries = _read_own(path)
+    included = [
+        Entry(entry.key, entry.value, _included(entry.where, by.where))
+        for by in entries
+        if by.key == INCLUDE
+        for entry in _read_included(by, path, (*including, path))
+    ]
+    return [*included, *(entry for entry in entries if entry.key != INCLUDE)]
+
+
+def _read_included(by: Entry, path: Path, including: tuple[Path, ...]) -> list[Entry]:
+    if not isinstance(by.value, str) or not by.value:
+        raise ConfigError(f"{by.where}: {INCLUDE}: expected the name of a YAML file, got {show(by.value)}")
+    file = path.parent / by.value
+    if any(file.resolve() == other.resolve() for other in including):
+        raise ConfigError(f"{by.where}: {INCLUDE}: {by.value} includes itself; remove one of the includes")
+    try:
+        return read_entries(file, including)
+    except ConfigError as error:
+        raise ConfigError(_included(str(error), by.where)) from None
+
+
+def _included(text: str, where: str) -> str:
+    return f"{text} (included by {where})"
+
+
+def _read_own(path: Path) -> list[Entry]:
+    """What stands in the file itself, the entry `include` among it."""
     loader = yaml.SafeLoader(_read_text(path))
     try:
         node = loader.get_single_node()
@@ -127,7 +164,7 @@ def _walk(loader: yaml.SafeLoader, node: yaml.MappingNode, prefix: str, path: Pa
             if not isinstance(child, yaml.MappingNode):
                 raise _not_a_section(key, child, where)
             yield from _walk(loader, child, key + ".", path)
-        elif key in SCHEMA:
+        elif key in SCHEMA or key == INCLUDE:
             yield Entry(key, loader.construct_object(child, deep=True), where)
         else:
             find_option(key, where)

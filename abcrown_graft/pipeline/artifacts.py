@@ -1,4 +1,8 @@
-"""Which file each stage writes: the path that the configuration names, or a default in `pipeline.output`."""
+"""Which file each stage writes: the path that the configuration names, or a default in a folder of the run.
+
+What belongs to the plain network lies in `pipeline.baseline`, which several runs may share; what belongs to the
+grafted one in `pipeline.output`.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,14 @@ from abcrown_graft.files import write_atomically
 DEFAULTS = {
     "train.checkpoint": "train.safetensors",
     "instability.dump": "instability.safetensors",
-    "significance.path": "significance.safetensors",
+    "significance.path": "significance_{method}.safetensors",
     "mask.path": "mask.safetensors",
     "tune.checkpoint": "tune.safetensors",
     "export.dir": "export",
     "report.path": "report.md",
 }
+OF_BASELINE = ("train.checkpoint", "instability.dump", "significance.path")
+BASELINE = "baseline"  # the plain network's name in the names of files
 
 
 def output_folder(config: Config) -> Path:
@@ -28,10 +34,24 @@ def output_folder(config: Config) -> Path:
     return folder if folder is not None else Path("runs")
 
 
+def baseline_folder(config: Config) -> Path:
+    """`pipeline.baseline`; `pipeline.output` if that is not set."""
+    folder = config.path("pipeline.baseline", must_exist=False)
+    return folder if folder is not None else output_folder(config)
+
+
+def network_folder(config: Config, name: str) -> Path:
+    """Where the measurements of the network `name` go."""
+    return baseline_folder(config) if name == BASELINE else output_folder(config)
+
+
 def artifact(config: Config, key: str) -> Path:
-    """The file of a stage, to be written or read."""
+    """The file of a stage, to be written or read; scores of different methods have different default names."""
     named = config.path(key, must_exist=False)
-    return named if named is not None else output_folder(config) / DEFAULTS[key]
+    if named is not None:
+        return named
+    folder = baseline_folder(config) if key in OF_BASELINE else output_folder(config)
+    return folder / DEFAULTS[key].format(method=config["significance.method"])
 
 
 def is_artifact(config: Config, key: str, stage_key: str) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from abcrown_graft.config.config import Config
+from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.models.weights import find_file
 from abcrown_graft.pipeline.artifacts import artifact
+
+OF_GRAFTED = ("graft.", "significance.", "mask.", "tune.", "report.", "pipeline.")
 
 
 def baseline_config(config: Config) -> Config:
@@ -16,6 +19,16 @@ def baseline_config(config: Config) -> Config:
     """
     path = config["model.path"] or str(artifact(config, "train.checkpoint").absolute())
     return config.replace({"model.path": path, "graft.mask": None, "graft.checkpoint": None}, "the plain network")
+
+
+def training_config(config: Config) -> Config:
+    """The configuration of the training stage: what is about the grafted network has its default value.
+
+    So the checkpoint, which keeps the settings it was made with, is the same for all runs that share it.
+    """
+    defaults = {key: option.default for key, option in SCHEMA.items() if key.startswith(OF_GRAFTED)}
+    folder = config["pipeline.baseline"] or config["pipeline.output"]
+    return config.replace({**defaults, "pipeline.output": folder}, "the plain network")
 
 
 def grafted_config(config: Config) -> Config:
@@ -33,3 +46,8 @@ def plain_weights(config: Config) -> Path:
 def is_trained_here(config: Config) -> bool:
     """Whether the training stage makes the plain network; else `model.path` names a finished one."""
     return plain_weights(config).absolute() == artifact(config, "train.checkpoint").absolute()
+
+
+def is_grafted_here(config: Config) -> bool:
+    """Whether the run grafts; else it makes and measures the plain network alone."""
+    return config["pipeline.networks"] == "both"

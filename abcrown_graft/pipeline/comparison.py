@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abcrown_graft.config.config import Config
-from abcrown_graft.pipeline.artifacts import output_folder
+from abcrown_graft.pipeline.artifacts import network_folder
 from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.verification import prepare_verification
@@ -16,25 +16,25 @@ from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 def results_path(config: Config, name: str) -> Path:
     """Where the verdicts of the network `name` go."""
-    return output_folder(config) / f"verify_{name}.jsonl"
+    return network_folder(config, name) / f"verify_{name}.jsonl"
 
 
 def dump_path(config: Config, name: str) -> Path:
     """Where the instability of the network `name` on the verified images goes."""
-    return output_folder(config) / f"verify_{name}_instability.safetensors"
+    return network_folder(config, name) / f"verify_{name}_instability.safetensors"
 
 
 def verify_stage(config: Config, reporter: Reporter, name: str) -> Path:
     """Verifies the configured images; an interrupted stage resumes.
 
     Returns:
-        The results file `verify_<name>.jsonl` in `pipeline.output`; beside it lies the instability
+        The results file `verify_<name>.jsonl` in the network's folder; beside it lies the instability
         dump over the same images.
     """
     own = {
         "general.results_file": results_path(config, name),
         "instability.dump": dump_path(config, name),
-        "attack.cex_path": _counterexample_path(config, name),
+        "attack.cex_path": counterexample_path(config, name),
     }
     config = config.replace({key: str(path.absolute()) for key, path in own.items()}, "the pipeline")
     require_native(config)
@@ -48,10 +48,10 @@ def verify_stage(config: Config, reporter: Reporter, name: str) -> Path:
     return verification.results.path
 
 
-def _counterexample_path(config: Config, name: str) -> Path:
+def counterexample_path(config: Config, name: str) -> Path:
     """Where the counterexamples against the network `name` go, if they are saved: apart from the other network's."""
     chosen = None if config.is_default("attack.cex_path") else config.path("attack.cex_path", must_exist=False)
-    base = chosen or output_folder(config) / "counterexample.txt"
+    base = chosen or network_folder(config, name) / "counterexample.txt"
     return base.with_name(f"{base.stem}_{name}{base.suffix}")
 
 

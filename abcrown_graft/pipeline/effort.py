@@ -122,7 +122,7 @@ def search_settings(config: Config) -> SearchSettings | None:
     optimised = config["solver.bound_prop_method"] == "alpha-crown"
     if config["general.complete_verifier"] == "skip" and not optimised:
         return None
-    alpha, beta = (_adam_settings(config, section) for section in ("alpha-crown", "beta-crown"))
+    alpha, beta = alpha_settings(config), _adam_settings(config, "beta-crown")
     branching = {name: config[f"bab.branching.{name}"] for name in ("candidates", "reduceop")}
     if config["bab.branching.method"] not in SPLIT_INPUTS:
         branching["method"] = config["bab.branching.method"]
@@ -134,6 +134,11 @@ def search_settings(config: Config) -> SearchSettings | None:
         branching=BranchingSettings(**branching, seed=config["general.seed"]),
         double=config["general.double_fp"],
     )
+
+
+def alpha_settings(config: Config) -> AdamSettings:
+    """The section `solver.alpha-crown`."""
+    return _adam_settings(config, "alpha-crown")
 
 
 def input_split(config: Config) -> InputSplit | None:

@@ -9,9 +9,14 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.pipeline import inputs
-from abcrown_graft.pipeline.artifacts import output_folder, write_json
+from abcrown_graft.pipeline.artifacts import network_folder, write_json
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.training.evaluate import accuracy, pgd_accuracy
+
+
+def evaluation_path(config: Config, name: str) -> Path:
+    """Where the accuracies of the network `name` go."""
+    return network_folder(config, name) / f"evaluation_{name}.json"
 
 
 def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> Path:
@@ -21,7 +26,7 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
     `evaluate.pgd_restarts` random starts; see `training.evaluate.pgd_accuracy`.
 
     Returns:
-        The JSON file `evaluation_<name>.json` in `pipeline.output`.
+        The JSON file `evaluation_<name>.json` in the network's folder.
     """
     device, epsilon = inputs.device(config), inputs.epsilon(config)
     model, data = inputs.configured_model(config), evaluated_part(config, inputs.images(config))
@@ -33,7 +38,7 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
         f"{name}: SA {100 * clean:.2f}%, RA {100 * robust:.2f}% (PGD-{config['evaluate.pgd_steps']}, "
         f"epsilon {epsilon:g}, {len(data)} {data.split} images of {data.name})"
     )
-    path = output_folder(config) / f"evaluation_{name}.json"
+    path = evaluation_path(config, name)
     found = {"standard_accuracy": clean, "robust_accuracy": robust, "images": len(data), "epsilon": epsilon}
     about = {"dataset": data.name, "split": data.split, "weights": model.identity.weights}
     write_json(path, {**found, "pgd_steps": config["evaluate.pgd_steps"], **about})

@@ -8,10 +8,11 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.artifacts import artifact, is_artifact
-from abcrown_graft.pipeline.baseline import baseline_config, is_trained_here
+from abcrown_graft.pipeline.baseline import baseline_config, is_grafted_here, is_trained_here
 from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.evaluation import evaluated_part
-from abcrown_graft.pipeline.scoring import counted_images, scored_part
+from abcrown_graft.pipeline.reporting import check_report
+from abcrown_graft.pipeline.scoring import counted_images, refuse_sweep, scored_part
 from abcrown_graft.pipeline.training import train_settings, training_part, tune_settings
 
 
@@ -29,8 +30,11 @@ def preflight(config: Config) -> dict[str, Any]:
     effort.verify_settings(config)
     if is_trained_here(config):
         train_settings(config)
-    tune_settings(config)
-    _check_own_files(config)
+    if is_grafted_here(config):
+        tune_settings(config)
+        refuse_sweep(config)
+        _check_own_files(config)
+    check_report(artifact(config, "report.path"))
     return _check_images(config)
 
 
@@ -53,8 +57,9 @@ def _check_images(config: Config) -> dict[str, Any]:
     for data in splits.values():
         inputs.check_fit(data, model, config)
     training_part(config, splits["train"])
-    scored_part(config, splits["train"])
-    counted_images(config, len(splits[config["instability.split"]]))
+    if is_grafted_here(config):
+        scored_part(config, splits["train"])
+        counted_images(config, len(splits[config["instability.split"]]))
     evaluated_part(config, splits[config["data.split"]])
     inputs.instance_indices(config, len(splits[config["data.split"]]))
     fingerprints = {name: data.fingerprint for name, data in splits.items()}

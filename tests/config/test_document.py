@@ -19,8 +19,9 @@ def test_every_option_has_one_row() -> None:
 
 def test_a_row() -> None:
     assert (
-        "| `instability.method` | `--instability_method` | `crown` | native, abcrown | Pre-activation bounds that "
-        "decide whether a neuron is unstable. One of `interval`, `crown`, `alpha-crown`. Native: `interval`, `crown`. |"
+        "| `solver.mip.mip_solver` | `--mip_solver` | `gurobi` | native, abcrown | Solver of mixed-integer programs; "
+        "HiGHS steps in where Gurobi has no licence for the size. One of `gurobi`, `scip`, `highs`. "
+        "Native: `gurobi`, `highs`. |"
     ) in document_options().splitlines()
 
 

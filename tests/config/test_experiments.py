@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from abcrown_graft.config import experiments
-from abcrown_graft.config.experiments import find_config, installed_configs
+from abcrown_graft.config.experiments import find_config, find_configs, installed_configs
 from abcrown_graft.errors import ConfigError
 
 
@@ -18,6 +18,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for name in ("cnna_cifar.yaml", "cnna_mnist.yaml", "__init__.py"):
         (folder / name).touch()
+    (folder / "tables" / "small").mkdir(parents=True)
+    for name in ("graft50.yaml", "baseline.yaml", "notes.txt"):
+        (folder / "tables" / "small" / name).touch()
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(experiments, "files", lambda package: folder)
@@ -29,7 +32,32 @@ def test_the_package_of_experiments_can_be_listed() -> None:
 
 
 def test_lists_yaml_files_only(installed: Path) -> None:
-    assert [path.name for path in installed_configs()] == ["cnna_cifar.yaml", "cnna_mnist.yaml"]
+    names = [path.relative_to(installed).as_posix() for path in installed_configs()]
+    assert names == ["cnna_cifar.yaml", "cnna_mnist.yaml", "tables/small/baseline.yaml", "tables/small/graft50.yaml"]
+
+
+@pytest.mark.parametrize("name", ["exp_configs/tables/small/graft50.yaml", "tables/small/graft50"])
+def test_those_of_a_folder_are_found_by_folder_and_name(installed: Path, name: str) -> None:
+    assert find_config(name) == installed / "tables" / "small" / "graft50.yaml"
+    assert find_configs(name) == [installed / "tables" / "small" / "graft50.yaml"]
+
+
+@pytest.mark.parametrize("name", ["exp_configs/tables/small", "tables/small", "./tables/small/"])
+def test_a_folder_means_its_files_in_order(installed: Path, name: str) -> None:
+    assert find_configs(name) == [installed / "tables" / "small" / f"{row}.yaml" for row in ("baseline", "graft50")]
+
+
+def test_a_folder_here_goes_first(installed: Path) -> None:
+    Path("tables/small").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"^tables/small: this folder holds no YAML file$"):
+        find_configs("tables/small")
+    Path("tables/small/mine.yaml").touch()
+    assert find_configs("tables/small") == [Path("tables/small/mine.yaml")]
+
+
+def test_the_nearest_name_in_a_folder_is_told(installed: Path) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean exp_configs/tables/small/graft50\.yaml\?$"):
+        find_configs("exp_configs/tables/small/graft5.yaml")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ import pytest
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.pipeline.artifacts import DEFAULTS, artifact, is_artifact, output_folder, read_json, write_json
+from abcrown_graft.pipeline.artifacts import (
+    DEFAULTS,
+    artifact,
+    baseline_folder,
+    is_artifact,
+    network_folder,
+    output_folder,
+    read_json,
+    write_json,
+)
 
 
 def test_every_default_belongs_to_an_option_that_names_the_file() -> None:
@@ -20,8 +29,34 @@ def test_every_default_belongs_to_an_option_that_names_the_file() -> None:
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_a_file_is_the_named_one_or_lies_in_the_output(key: str) -> None:
     config = load_config(None, {"pipeline.output": "mine"})
-    assert artifact(config, key) == Path("mine") / DEFAULTS[key]
+    assert artifact(config, key) == Path("mine") / DEFAULTS[key].format(method="gradient")
     assert artifact(config.replace({key: "there/x"}), key) == Path("there/x")
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_what_is_of_the_plain_network_lies_in_the_baseline(key: str) -> None:
+    config = load_config(None, {"pipeline.output": "mine", "pipeline.baseline": "shared"})
+    of_baseline = key in ("train.checkpoint", "instability.dump", "significance.path")
+    assert artifact(config, key).parent == Path("shared" if of_baseline else "mine")
+    assert artifact(config.replace({key: "there/x"}), key) == Path("there/x")
+
+
+def test_measurements_lie_with_their_network() -> None:
+    config = load_config(None, {"pipeline.output": "mine", "pipeline.baseline": "shared"})
+    assert [network_folder(config, name) for name in ("baseline", "grafted", "model")] == [
+        Path("shared"),
+        Path("mine"),
+        Path("mine"),
+    ]
+    assert baseline_folder(load_config(None, {"pipeline.output": "mine"})) == Path("mine")
+
+
+def test_scores_of_different_methods_have_different_files() -> None:
+    config = load_config(None)
+    found = {
+        artifact(config.replace({"significance.method": m}), "significance.path") for m in ("gradient", "magnitude")
+    }
+    assert found == {Path("runs/significance_gradient.safetensors"), Path("runs/significance_magnitude.safetensors")}
 
 
 def test_the_output_is_a_folder_of_its_own_by_default() -> None:

@@ -29,15 +29,17 @@ WRONG = [
     ({"specification__norm": 2.0}, "specification.norm"),
     ({"bab__branching__method": "fsb"}, "bab.branching.method"),
     ({"general__engine": "abcrown"}, "general.engine: abcrown is not available"),
-    ({"instability__method": "alpha-crown"}, "instability.method"),
     ({"instability__start": 20}, "instability.start"),
     ({"significance__samples": 1298}, "significance.samples"),
+    ({"mask__sweep": [0.3, 0.5]}, r"mask\.sweep: only the command mask makes several masks"),
     ({"train__epochs": 0}, "train.epochs"),
     ({"train__limit": 1298}, "train.limit"),
     ({"train__validation": 400}, "train.validation"),
     ({"tune__lr": 0.0}, "tune.lr: must be more than 0"),
     ({"evaluate__limit": 501}, "evaluate.limit"),
     ({"graft__checkpoint": "mine.st"}, "graft.checkpoint: mine.st is not the file that the pipeline writes"),
+    ({"report__path": "mine.docx"}, "report.path: mine.docx: unknown kind of report"),
+    ({"mask__sweep": [0.3, 0.5]}, "mask.sweep"),
     ({"graft__mask": "mine.st"}, "graft.mask: mine.st is not the file that the pipeline writes"),
 ]
 
@@ -68,6 +70,12 @@ def test_a_sound_configuration_gives_what_all_stages_depend_on(tmp_path: Path) -
 
 def test_the_settings_of_training_do_not_matter_where_nothing_is_trained(tmp_path: Path) -> None:
     preflight(miniature(tmp_path, model__path=str(WEIGHTS / "digits_baseline.safetensors"), train__epochs=0))
+
+
+def test_the_settings_of_grafting_do_not_matter_where_nothing_is_grafted(tmp_path: Path) -> None:
+    wrong = {"tune__lr": 0.0, "significance__samples": 1298, "mask__sweep": [0.3], "graft__checkpoint": "mine.st"}
+    both = miniature(tmp_path)
+    assert preflight(miniature(tmp_path, pipeline__networks="baseline", **wrong)) == preflight(both)
 
 
 def test_the_files_that_the_pipeline_writes_may_be_named_for_verification(tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.instability import dump as dumps
 from abcrown_graft.models.weights import package_folder
 from abcrown_graft.pipeline import evaluation, reporting, scoring, training, verification
-from abcrown_graft.pipeline.run import pipeline_stages, run_pipeline
+from abcrown_graft.pipeline.run import run_pipeline
+from abcrown_graft.pipeline.stages import pipeline_stages
 from abcrown_graft.report.outcome import read_outcomes
 from abcrown_graft.verify.results import read_results
 from abcrown_graft.verify.verdict import InstanceResult
 
-STAGES = ["train", "instability", "significance", "mask", "tune"]
+STAGES = ["train", "instability", "significance gradient", "mask", "tune"]
 STAGES += ["verify baseline", "evaluate baseline", "verify grafted", "evaluate grafted", "report"]
 AFTER_MASK = ["mask", "tune", "verify grafted", "evaluate grafted", "report"]
 WEIGHTS = package_folder() / "model_defs" / "weights" / "digits_baseline.safetensors"
@@ -64,7 +65,7 @@ def test_everything_lies_in_the_output_folder(finished: tuple[Path, list[str]]) 
     folder = finished[0]
     assert sorted(path.name for path in folder.iterdir()) == ["miniature.yaml", "out"]
     written = {path.name for stage in pipeline_stages(miniature(folder)) for path in stage.writes}
-    beside = {"stages.json", "train.log.jsonl", "train.config.yaml", "tune.log.jsonl", "tune.config.yaml"}
+    beside = {"stages.json", "run.json", "train.log.jsonl", "train.config.yaml", "tune.log.jsonl", "tune.config.yaml"}
     assert {path.name for path in (folder / "out").iterdir()} == written | beside
 
 
@@ -75,7 +76,7 @@ def test_the_report_compares_the_two_networks(finished: tuple[Path, list[str]]) 
     assert baseline.instances == grafted.instances == 12
     assert grafted.unr < baseline.unr
     report = (finished[0] / "out" / "report.md").read_text()
-    assert "| out | baseline | 0.00 |" in report and "| out | grafted | 50.00 |" in report
+    assert "| out | baseline | 0.00 |" in report and "| out | grafting 50 % | 50.00 |" in report
 
 
 def test_an_unchanged_run_skips_every_stage_and_writes_nothing(copy: Path) -> None:
@@ -116,7 +117,12 @@ def test_another_ratio_makes_a_new_grafted_network_of_the_same_plain_one(copy: P
     for name in (*kept, "verify_grafted_instability.1.safetensors"):
         assert (copy / "out" / name).read_bytes() == old[name.replace(".1.", ".")]
         assert any(line.endswith(f"kept as {copy}/out/{name}") for line in lines)
-    same = ("train.safetensors", "instability.safetensors", "significance.safetensors", "verify_baseline.jsonl")
+    same = (
+        "train.safetensors",
+        "instability.safetensors",
+        "significance_gradient.safetensors",
+        "verify_baseline.jsonl",
+    )
     assert all((copy / "out" / name).read_bytes() == old[name] for name in same)
     assert run(miniature(copy, mask__ratio=0.25))[0] == [], "and that is the state of things now"
 
@@ -129,7 +135,7 @@ def test_another_ratio_makes_a_new_grafted_network_of_the_same_plain_one(copy: P
         ({"data__end": 11}, ["verify baseline", "verify grafted", "report"]),
         ({"attack__pgd_steps": 4}, ["verify baseline", "verify grafted", "report"]),
         ({"tune__lr": 0.02}, ["tune", "verify grafted", "evaluate grafted", "report"]),
-        ({"significance__samples": 40}, ["significance", *AFTER_MASK]),
+        ({"significance__samples": 40}, ["significance gradient", *AFTER_MASK]),
     ],
 )
 def test_a_stage_runs_again_only_if_it_depends_on_the_change(
@@ -142,7 +148,7 @@ def test_a_stage_runs_again_only_if_it_depends_on_the_change(
 @pytest.mark.parametrize(
     ("name", "stage", "also"),
     [
-        ("significance.safetensors", "significance", []),
+        ("significance_gradient.safetensors", "significance gradient", []),
         ("mask.safetensors", "mask", []),
         ("evaluation_baseline.json", "evaluate baseline", []),
         ("report.md", "report", []),
@@ -245,7 +251,7 @@ def test_a_run_interrupted_in_every_stage_ends_as_an_uninterrupted_one(
     assert run(config)[0] == ["report"]
     ours, theirs = tmp_path / "out", finished[0] / "out"
     assert {path.name for path in ours.iterdir()} == {path.name for path in theirs.iterdir()}, "nothing is left over"
-    for name in ("train.safetensors", "tune.safetensors", "mask.safetensors", "significance.safetensors"):
+    for name in ("train.safetensors", "tune.safetensors", "mask.safetensors", "significance_gradient.safetensors"):
         a, b = read_safetensors(ours / name)[0], read_safetensors(theirs / name)[0]
         assert all(torch.equal(a[key], b[key]) for key in b), name
     for name in ("evaluation_baseline.json", "evaluation_grafted.json"):
