@@ -1,1 +1,1 @@
-"""What came out of a pipeline, as tables."""
+"""What came out of a pipeline, as tables and plots."""

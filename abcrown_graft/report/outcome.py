@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.instability.dump import load as load_dump
 from abcrown_graft.pipeline.artifacts import read_json
+from abcrown_graft.report.run_folder import RunFolder, folder_name, open_run, read_record
 from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import Verdict
-
-NAMES = ("baseline", "grafted")
+from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Outcome:
         seconds: mean time per instance, attack included.
         undecided: instances without a proof or a counterexample.
         instances, counted, evaluated: numbers of images behind VA and time, behind UNR, and behind SA and RA.
+        label: what the network is called in tables; `name` if the run has no label.
+        seed: of the run, None if not recorded.
+        problem: model, data set and radius, as the results file names them; outcomes of different problems are
+            never averaged.
     """
 
     run: str
@@ -43,31 +48,77 @@ class Outcome:
     instances: int
     counted: int
     evaluated: int
+    label: str = ""
+    seed: int | None = None
+    problem: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.name)
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
     """The outcomes of a run's folder, the plain network first.
 
     Raises:
-        FileFormatError: the folder is missing, is no run's, or a file is damaged or of an unfinished stage.
+        FileFormatError: the folder is missing, is no run's, or a file is damaged, of an unfinished stage or of
+            another network.
     """
-    if not folder.is_dir():
-        raise FileFormatError(f"{folder}: no such folder; give the pipeline.output of a finished run")
-    found = [name for name in NAMES if (folder / f"verify_{name}.jsonl").exists()]
-    if not found:
-        raise FileFormatError(f"{folder}: holds no verify_baseline.jsonl; run 'abcrown-graft run' first")
-    return [_read(folder, name) for name in found]
+    run = open_run(folder)
+    return [_read(run, name) for name in run.networks()]
 
 
-def _read(folder: Path, name: str) -> Outcome:
-    results_file = folder / f"verify_{name}.jsonl"
-    _, results, complete = read_results(results_file)
+def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
+    """The outcomes of several runs; a plain network that they share, in a folder apart, comes once."""
+    runs = [open_run(folder) for folder in folders]
+    given = {run.path.resolve() for run in runs}
+    outcomes = []
+    for run in runs:
+        apart = run.baseline.resolve()
+        shared = apart != run.path.resolve()
+        outcomes += [
+            _read(run, name) for name in run.networks() if not (shared and name == "baseline" and apart in given)
+        ]
+        if shared:
+            given.add(apart)
+    return outcomes
+
+
+def read_verdicts(path: Path) -> tuple[dict[str, Any], dict[int, InstanceResult]]:
+    """What a finished verification says of its run, and the results by index.
+
+    Raises:
+        FileFormatError: the file is damaged, empty or unfinished.
+    """
+    header, results, complete = read_results(path)
     if not complete or not results:
-        raise FileFormatError(f"{results_file}: the verification is not finished; run 'abcrown-graft run' again")
-    dump = load_dump(folder / f"verify_{name}_instability.safetensors")
-    clean, robust, evaluated = _read_evaluation(folder / f"evaluation_{name}.json")
+        raise FileFormatError(f"{path}: the verification is not finished; run 'abcrown-graft run' again")
+    about = header["run"]
+    found: dict[int, InstanceResult] = {}
+    for result in results:
+        found.setdefault(result.index, result)
+    return about if isinstance(about, dict) else {}, found
+
+
+def check_weights(path: Path, weights: object, about: Mapping[str, Any], results: Path) -> None:
+    """Raises FileFormatError if a file is of other weights than those that were verified, where both are known."""
+    verified = about.get("weights")
+    if verified is not None and weights is not None and weights != verified:
+        raise FileFormatError(
+            f"{path}: of another network (weights {weights}) than {results} (weights {verified}); "
+            "run 'abcrown-graft run' again"
+        )
+
+
+def _read(run: RunFolder, name: str) -> Outcome:
+    about, found = read_verdicts(run.results(name))
+    results = list(found.values())
+    dump = load_dump(run.dump(name))
+    check_weights(run.dump(name), dump.model.weights, about, run.results(name))
+    evaluation = read_json(run.evaluation(name))
+    check_weights(run.evaluation(name), evaluation.get("weights"), about, run.results(name))
+    clean, robust, evaluated = _accuracies(run.evaluation(name), evaluation)
     return Outcome(
-        run=folder.resolve().name,
+        run=folder_name(run.home(name)),
         name=name,
         grafted=dump.grafted_fraction,
         unr=dump.unr() if dump.n else None,
@@ -80,12 +131,29 @@ def _read(folder: Path, name: str) -> Outcome:
         instances=len(results),
         counted=dump.n,
         evaluated=evaluated,
+        label=_label(run, name),
+        seed=run.seed,
+        problem=_problem(about),
     )
 
 
-def _read_evaluation(path: Path) -> tuple[float, float, int]:
+def _label(run: RunFolder, name: str) -> str:
+    """The run's label is the grafted network's; the plain one has that of its own run, if that grafts nothing."""
+    if name == "grafted":
+        return run.label or name
+    record = read_record(run.baseline)
+    alone = "ratio" not in record and not (run.baseline / run.results("grafted").name).exists()
+    return record.get("label", name) if alone else name
+
+
+def _problem(about: Mapping[str, Any]) -> tuple[str, ...]:
+    settings = about.get("settings")
+    epsilon = settings.get("epsilon") if isinstance(settings, dict) else None
+    return tuple(str(value) for value in (about.get("model"), about.get("dataset"), epsilon))
+
+
+def _accuracies(path: Path, found: Mapping[str, Any]) -> tuple[float, float, int]:
     """SA, RA and the number of images."""
-    found = read_json(path)
     try:
         return float(found["standard_accuracy"]), float(found["robust_accuracy"]), int(found["images"])
     except (KeyError, TypeError, ValueError):

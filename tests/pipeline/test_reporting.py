@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from command_line import Listener, miniature
+from command_line import Listener, miniature, run_main
+from report_runs import finished_run
 
-from abcrown_graft.errors import FileFormatError
+from abcrown_graft.cli import tools
+from abcrown_graft.errors import ConfigError, FileFormatError, UnsupportedError
 from abcrown_graft.graft.identity import ModelIdentity
 from abcrown_graft.instability.dump import add, empty
-from abcrown_graft.pipeline.reporting import report_stage, write_report
+from abcrown_graft.pipeline.reporting import check_report, report_files, report_stage, write_report
 from abcrown_graft.verify.results import ResultsFile
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -65,3 +68,59 @@ def test_one_unfinished_run_leaves_an_earlier_report_as_it_was(tmp_path: Path) -
         (tmp_path / "empty").mkdir()
         write_report([write_run(tmp_path / "run"), tmp_path / "empty"], tmp_path / "report.md")
     assert (tmp_path / "report.md").read_text() == "earlier"
+
+
+def test_html_has_its_tables_beside_it(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = finished_run(tmp_path / "run").folder
+    write_report([run], tmp_path / "out" / "r.html")
+    found = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert sorted(found) == ["r.csv", "r.html", "r.md"]
+    assert found["r.html"].startswith("<!DOCTYPE html>") and "### Outcomes before and after" in found["r.md"]
+    assert found["r.csv"].startswith("row,run,network,")
+
+
+def test_csv_is_the_table_alone(tmp_path: Path) -> None:
+    write_report([write_run(tmp_path / "run")], tmp_path / "r.csv")
+    assert (tmp_path / "r.csv").read_text().splitlines()[1].startswith("run,run,baseline,baseline,,0.0,0.25,")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "run"]
+
+
+def test_the_files_of_a_report() -> None:
+    assert report_files(Path("a/r.HTML")) == (Path("a/r.HTML"), Path("a/r.md"), Path("a/r.csv"))
+    assert report_files(Path("r.md")) == (Path("r.md"),)
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "report.html.gz"])
+def test_another_format_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"report.path: .*; name a .html, .md or .csv file"):
+        write_report([tmp_path / "nowhere"], tmp_path / name)
+
+
+def test_plots_need_matplotlib_and_tables_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(tmp_path / "run").folder
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    check_report(Path("r.md"))
+    write_report([run], tmp_path / "r.md")
+    with pytest.raises(UnsupportedError, match="needs matplotlib"):
+        write_report([run], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_the_command_writes_the_report_and_names_it(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = finished_run(tmp_path / "run").folder
+    found = run_main(tools.main, "report", run, "--report_path", tmp_path / "r.html")
+    assert found.code == 0 and found.out.splitlines()[-1] == f"report: {tmp_path}/r.html"
+
+
+def test_a_dump_of_another_model_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = finished_run(tmp_path / "run").folder
+    write_run(tmp_path / "other")
+    dump = "verify_baseline_instability.safetensors"
+    (tmp_path / "other" / dump).rename(run / dump)
+    found = run_main(tools.main, "report", run, "--report_path", tmp_path / "r.html")
+    assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
+    assert f"{dump}: of another network" in found.err
+    assert not (tmp_path / "r.html").exists()

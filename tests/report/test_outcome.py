@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from report_runs import finished_run, loaded, plain_core
 
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.graft.identity import ModelIdentity
 from abcrown_graft.instability.dump import add, empty
-from abcrown_graft.report.outcome import Outcome, read_outcomes
+from abcrown_graft.report.outcome import Outcome, read_all_outcomes, read_outcomes
 from abcrown_graft.verify.results import ResultsFile
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -52,7 +53,7 @@ def test_the_figures_by_hand(run: Path) -> None:
     baseline, grafted = read_outcomes(run)
     assert baseline == Outcome(
         run="digits", name="baseline", grafted=0.0, unr=4 / 12, unr_ungrafted=4 / 12, verified=1 / 5, clean=0.75,
-        robust=0.5, seconds=3.0, undecided=3, instances=5, counted=2, evaluated=8,
+        robust=0.5, seconds=3.0, undecided=3, instances=5, counted=2, evaluated=8, problem=("baseline", "None", "None"),
     )  # fmt: skip
     assert (grafted.name, grafted.grafted) == ("grafted", 3 / 6)
     assert (grafted.unr, grafted.unr_ungrafted) == (4 / 12, 4 / 6)
@@ -123,3 +124,55 @@ def test_a_damaged_or_unfinished_file_is_named(run: Path, damage: Callable[[Path
 def test_a_folder_that_is_no_run(tmp_path: Path, name: str, told: str) -> None:
     with pytest.raises(FileFormatError, match=told):
         read_outcomes(tmp_path / name)
+
+
+def test_the_label_names_the_grafted_network_and_the_seed_both(run: Path) -> None:
+    (run / "run.json").write_text(json.dumps({"baseline": ".", "label": "grafting 50 %", "seed": 7}))
+    baseline, grafted = read_outcomes(run)
+    assert (baseline.label, grafted.label) == ("baseline", "grafting 50 %")
+    assert baseline.seed == grafted.seed == 7
+
+
+def test_the_label_of_a_run_of_the_plain_network_alone_is_the_plain_networks(run: Path) -> None:
+    (run / "verify_grafted.jsonl").unlink()
+    (run / "run.json").write_text(json.dumps({"label": "FAT"}))
+    assert [outcome.label for outcome in read_outcomes(run)] == ["FAT"]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Path]:
+    """Two runs that share a plain network."""
+    (tmp_path / "plain").mkdir()
+    write_network(tmp_path / "plain", "baseline")
+    for row in ("a", "b"):
+        (tmp_path / row).mkdir()
+        write_network(tmp_path / row, "grafted", {"1": 2})
+        (tmp_path / row / "run.json").write_text(json.dumps({"baseline": "../plain", "label": row}))
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_a_shared_plain_network_is_a_row_once(rows: list[Path]) -> None:
+    assert [(o.run, o.label) for o in read_all_outcomes(rows)] == [("plain", "baseline"), ("a", "a"), ("b", "b")]
+
+
+def test_it_is_where_it_was_given_if_it_was(rows: list[Path]) -> None:
+    given = [*rows, rows[0].parent / "plain"]
+    assert [(o.run, o.name) for o in read_all_outcomes(given)] == [
+        ("a", "grafted"),
+        ("b", "grafted"),
+        ("plain", "baseline"),
+    ]
+
+
+def test_a_shared_plain_network_keeps_the_label_of_its_own_run(rows: list[Path]) -> None:
+    (rows[0].parent / "plain" / "run.json").write_text(json.dumps({"label": "FAT"}))
+    assert read_all_outcomes(rows)[0].label == "FAT"
+
+
+@pytest.mark.parametrize("file", ["verify_baseline_instability.safetensors", "evaluation_baseline.json"])
+def test_a_file_of_other_weights_than_were_verified_is_named(tmp_path: Path, file: str) -> None:
+    run = finished_run(tmp_path / "run")
+    run.plain = loaded(plain_core(bias=5.0))
+    run.counted("baseline", {0: [0]}) if "instability" in file else run.evaluated("baseline")
+    with pytest.raises(FileFormatError, match=f"{file}: of another network .* run 'abcrown-graft run' again"):
+        read_outcomes(run.folder)

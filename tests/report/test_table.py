@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from report_outcomes import ONE, TWO
+
 from abcrown_graft.report.outcome import Outcome
-from abcrown_graft.report.table import HEADINGS, LEGEND, cells, markdown, rich_table
+from abcrown_graft.report.table import GROUP_HEADINGS, HEADINGS, LEGEND, cells, markdown, rich_group_table, rich_table
 
 BASELINE = Outcome(
     run="digits", name="baseline", grafted=0.0, unr=0.2048, unr_ungrafted=0.2048, verified=0.36, clean=0.976,
@@ -48,3 +50,24 @@ def test_the_terminal_table_has_the_same_cells_unformatted() -> None:
     assert table.row_count == 2
     assert list(table.columns[5].cells) == ["36.00", "0.00"]
     assert next(iter(table.columns[0].cells)) == "digits"
+
+
+GROUP_ROW = ("grafting 50 %", "1, 2", "50.00 ± 0.00", "10.00 ± 0.00", "20.00 ± 0.00", "50.00 ± 14.14", "90.00 ± 0.00",
+             "60.00 ± 0.00", "2.000 ± 1.414", "11.5 ± 2.1")  # fmt: skip
+
+
+def test_several_seeds_have_a_table_of_their_own() -> None:
+    text = markdown([ONE, TWO])
+    assert "## Mean ± standard deviation over seeds" in text
+    assert f"| {' | '.join(GROUP_HEADINGS)} |" in text and f"| {' | '.join(GROUP_ROW)} |" in text
+    assert "- a, grafting 50 %, seed 1: VA and time over 100 images" in text
+
+
+def test_the_terminal_shows_it_too() -> None:
+    table = rich_group_table([ONE, TWO])
+    assert table is not None and [column.header for column in table.columns] == list(GROUP_HEADINGS)
+    assert tuple(next(iter(column.cells)) for column in table.columns) == GROUP_ROW
+
+
+def test_one_seed_has_no_deviation() -> None:
+    assert rich_group_table([ONE]) is None and "Mean" not in markdown([ONE])

@@ -1,0 +1,52 @@
+"""A report as a whole: the table of all networks, and the sections of each run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from abcrown_graft.report.outcome import Outcome, read_all_outcomes
+from abcrown_graft.report.run_folder import open_run
+from abcrown_graft.report.section import Section
+from abcrown_graft.report.sections import sections
+from abcrown_graft.report.table import markdown, markdown_table
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a report says.
+
+    Attributes:
+        outcomes: one per network.
+        chapters: for each run with two networks, its heading and sections.
+    """
+
+    outcomes: list[Outcome]
+    chapters: list[tuple[str, list[Section]]]
+
+
+def read_document(folders: Sequence[Path]) -> Document:
+    """The report on the runs in these folders.
+
+    Raises:
+        AbcrownGraftError: a folder is no run's, or a file is damaged, unfinished, or of another network.
+    """
+    outcomes, chapters = read_all_outcomes(folders), []
+    for run in map(open_run, dict.fromkeys(folders)):
+        found = sections(run)
+        if found:
+            words = [run.label or run.name, *([run.name] if run.label else [])]
+            chapters.append((f"{words[0]} ({words[1]})" if len(words) > 1 else words[0], found))
+    return Document(outcomes, chapters)
+
+
+def full_markdown(document: Document) -> str:
+    """Words and tables of the whole report, without the plots."""
+    parts = [markdown(document.outcomes).rstrip("\n")]
+    for heading, found in document.chapters:
+        parts.append(f"## {heading}")
+        for section in found:
+            parts += [f"### {section.title}", *section.text]
+            parts += [markdown_table(table.headings, table.rows) for table in section.tables]
+    return "\n\n".join(parts) + "\n"

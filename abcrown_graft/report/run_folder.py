@@ -1,0 +1,128 @@
+"""Where the files of a run lie: the grafted network's in its folder, the plain network's there or in a folder shared
+by several runs, which `run.json` names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from abcrown_graft.config.config import Config
+from abcrown_graft.config.load import load_config
+from abcrown_graft.errors import FileFormatError
+from abcrown_graft.pipeline.artifacts import artifact, read_json
+from abcrown_graft.pipeline.comparison import dump_path, results_path
+from abcrown_graft.pipeline.evaluation import evaluation_path
+
+NAMES = ("baseline", "grafted")
+RECORD = "run.json"
+KINDS: Mapping[str, type | tuple[type, ...]] = {"baseline": str, "label": str, "seed": int}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run as its files on the disk.
+
+    Attributes:
+        path: the folder of the grafted network's files (`pipeline.output`).
+        baseline: the folder of the plain network's files; often the same.
+        label: what the run is called in tables, e.g. "grafting 50 %"; None if it has no record.
+        seed: of the whole run; None if not recorded.
+    """
+
+    path: Path
+    baseline: Path
+    label: str | None = None
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the run is called if it has no label: `folder_name` of its folder."""
+        return folder_name(self.path)
+
+    def home(self, network: str) -> Path:
+        """The folder of the files of "baseline" or "grafted"."""
+        return self.baseline if network == "baseline" else self.path
+
+    def results(self, network: str) -> Path:
+        """The verdicts of a network."""
+        return results_path(self._places(), network)
+
+    def dump(self, network: str) -> Path:
+        """The instability of a network on the verified images."""
+        return dump_path(self._places(), network)
+
+    def evaluation(self, network: str) -> Path:
+        """SA and RA of a network."""
+        return evaluation_path(self._places(), network)
+
+    def networks(self) -> list[str]:
+        """The networks that were verified, the plain one first."""
+        return [name for name in NAMES if self.results(name).exists()]
+
+    def artifact(self, key: str) -> Path:
+        """The file that the pipeline's option `key` names, e.g. "mask.path"; it need not exist."""
+        return artifact(self.settings() or self._places(), key)
+
+    def settings(self) -> Config | None:
+        """The configuration that the grafted network was tuned with, its folders put where they are now.
+
+        None if `tune.config.yaml` does not lie in the folder.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        file = self.path / "tune.config.yaml"
+        return load_config(file, self._folders()) if file.is_file() else None
+
+    def _places(self) -> Config:
+        """A configuration by which the pipeline's own functions name the files of its folders."""
+        return load_config(None, self._folders())
+
+    def _folders(self) -> dict[str, str]:
+        folders = {"pipeline.output": self.path, "pipeline.baseline": self.baseline}
+        return {key: str(folder.absolute()) for key, folder in folders.items()}
+
+
+def folder_name(folder: Path) -> str:
+    """Its last part; the last two where that says nothing but the seed."""
+    last = folder.resolve()
+    return f"{last.parent.name}/{last.name}" if re.fullmatch(r"seed_\d+", last.name) else last.name
+
+
+def open_run(folder: Path) -> RunFolder:
+    """The run that wrote into `folder`.
+
+    Raises:
+        FileFormatError: the folder is missing, holds no verified network or lacks the one that it was to make, or its
+            record is damaged.
+    """
+    if not folder.is_dir():
+        raise FileFormatError(f"{folder}: no such folder; give the pipeline.output of a finished run")
+    record = read_record(folder)
+    baseline = folder / record["baseline"] if "baseline" in record else folder
+    if not baseline.is_dir():
+        raise FileFormatError(f"{folder / RECORD}: baseline: {baseline}: no such folder; put it back or run again")
+    run = RunFolder(folder, baseline, record.get("label"), record.get("seed"))
+    if not run.networks():
+        raise FileFormatError(f"{folder}: holds no verify_baseline.jsonl; run 'abcrown-graft run' first")
+    if "ratio" in record and not run.results("grafted").exists():
+        raise FileFormatError(f"{run.results('grafted')}: no such file; finish the run with 'abcrown-graft run'")
+    return run
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """`run.json` without what is null; empty if there is none.
+
+    Raises:
+        FileFormatError: it is damaged.
+    """
+    path = folder / RECORD
+    found = {key: value for key, value in read_json(path).items() if value is not None} if path.exists() else {}
+    for key, kind in KINDS.items():
+        if key in found and (not isinstance(found[key], kind) or isinstance(found[key], bool)):
+            raise FileFormatError(f"{path}: {key}: {found[key]!r} is no {kind.__name__}; run 'abcrown-graft run' again")
+    return found
