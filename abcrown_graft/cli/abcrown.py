@@ -20,7 +20,6 @@ from abcrown_graft.pipeline.engine import Choice, choose_engine
 if TYPE_CHECKING:
     from abcrown_graft.pipeline.properties import PropertyVerification
     from abcrown_graft.pipeline.verification import Verification
-    from abcrown_graft.plugin.verification import AbcrownVerification
     from abcrown_graft.verify.verdict import InstanceResult
 
 DESCRIPTION = """Verifies the robustness of a (grafted) network on the images that a YAML file describes, or
@@ -78,18 +77,23 @@ def verify(config: Config, engine: Choice) -> int:
     return FAILED if failed else 0
 
 
-def _prepare(config: Config, engine: Choice) -> Verification | AbcrownVerification | PropertyVerification:
-    from abcrown_graft.pipeline.properties import prepare_properties
-    from abcrown_graft.pipeline.rows import asks_for_properties
-    from abcrown_graft.pipeline.verification import prepare_verification
-    from abcrown_graft.plugin.verification import prepare_abcrown
-
+def _prepare(config: Config, engine: Choice) -> Verification | PropertyVerification:
     if engine.found is not None:
+        from abcrown_graft.plugin.verification import prepare_abcrown
+
         return prepare_abcrown(config, engine.found)
-    return prepare_properties(config) if asks_for_properties(config) else prepare_verification(config)
+    from abcrown_graft.pipeline.rows import asks_for_properties
+
+    if asks_for_properties(config):
+        from abcrown_graft.pipeline.properties import prepare_properties
+
+        return prepare_properties(config)
+    from abcrown_graft.pipeline.verification import prepare_verification
+
+    return prepare_verification(config)
 
 
-def _run(verification: Verification | AbcrownVerification | PropertyVerification) -> list[InstanceResult]:
+def _run(verification: Verification | PropertyVerification) -> list[InstanceResult]:
     """Runs and prints; the results of all images in order."""
     from abcrown_graft.cli.progress import progress_bar
 

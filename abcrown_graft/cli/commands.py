@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.flags import Parser
 from abcrown_graft.errors import ConfigError
 
-GENERAL = ("general.device", "general.seed", "general.root_path", "general.progress", "pipeline.output")
+GENERAL = (
+    *("general.device", "general.seed", "general.root_path", "general.progress"),
+    *("pipeline.output", "pipeline.baseline"),
+)
 SUBJECT = ("model.", "data.", "specification.")
 EVERYTHING = (
     *(*GENERAL, "general.engine", "general.double_fp", "general.save_adv_example"),
@@ -30,14 +33,14 @@ class Command:
     Attributes:
         help: one line.
         options: keys, or prefixes of keys, whose flags it takes.
-        run: does it, given the configuration and the parsed words; returns the exit code.
-        config: how its YAML file is named: "flag" (`--config FILE`, optional), "word" (`FILE`), or "none".
+        run: does it, given the configuration (with "words" a list of them) and the parsed words; returns the exit code.
+        config: how its YAML file is named: "flag" (`--config FILE`, optional), "words" (`FILE...`), or "none".
         extend: adds arguments of its own to its parser.
     """
 
     help: str
     options: tuple[str, ...]
-    run: Callable[[Config, argparse.Namespace], int]
+    run: Callable[[Config, argparse.Namespace], int] | Callable[[Sequence[Config], argparse.Namespace], int]
     config: str = "flag"
     extend: Callable[[Parser], object] | None = None
 
@@ -78,9 +81,27 @@ def _significance(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _mask(config: Config, arguments: argparse.Namespace) -> int:
-    from abcrown_graft.pipeline.scoring import mask_stage
+    from abcrown_graft.pipeline.scoring import mask_stage, sweep_stage
 
-    return _done("mask", mask_stage(config, ConsoleReporter(config)))
+    if arguments.compare:
+        return _compare(config, arguments)
+    if not config["mask.sweep"]:
+        return _done("mask", mask_stage(config, ConsoleReporter(config)))
+    for path in sweep_stage(config, ConsoleReporter(config)):
+        _done("mask", path)
+    return 0
+
+
+def _compare(config: Config, arguments: argparse.Namespace) -> int:
+    from abcrown_graft.cli.reporter import print_rich
+    from abcrown_graft.pipeline.mask_overlap import compare_masks
+
+    if "mask.sweep" in arguments:
+        raise ConfigError("flags --compare and --sweep: the one makes no masks; give one of them")
+    for files, table in compare_masks(config, [Path(name) for name in arguments.compare]):
+        print(files)
+        print_rich(table)
+    return 0
 
 
 def _tune(config: Config, arguments: argparse.Namespace) -> int:
@@ -109,14 +130,31 @@ def _report(config: Config, arguments: argparse.Namespace) -> int:
     return _done("report", path) if path is not None else 0
 
 
-def _run(config: Config, arguments: argparse.Namespace) -> int:
+def _run(configs: Sequence[Config], arguments: argparse.Namespace) -> int:
     from abcrown_graft.pipeline.artifacts import output_folder
+    from abcrown_graft.pipeline.reporting import check_report, write_report
     from abcrown_graft.pipeline.run import run_pipeline
-    from abcrown_graft.report.outcome import read_outcomes
+    from abcrown_graft.pipeline.several import run_several, with_seeds
 
-    path = run_pipeline(config, ConsoleReporter(config))
-    print_table(read_outcomes(output_folder(config)))
-    return _done("report", path)
+    if len(configs) == 1 and not arguments.seeds:
+        path: Path | None = run_pipeline(configs[0], ConsoleReporter(configs[0]))
+        outcomes = write_report([output_folder(configs[0])], None)
+    else:
+        configs, path = _joint_report(configs)
+        if path is not None:
+            check_report(path)
+        runs = with_seeds(configs, arguments.seeds)
+        outcomes = write_report(run_several(runs, ConsoleReporter(runs[0])), path)
+    print_table(outcomes)
+    return _done("report", path) if path is not None else 0
+
+
+def _joint_report(configs: Sequence[Config]) -> tuple[list[Config], Path | None]:
+    """The flag `--report_path` of several runs names the joint report; their own keep their default places."""
+    if not configs[0].origin("report.path").startswith("flag "):
+        return list(configs), None
+    path = configs[0].path("report.path", must_exist=False)
+    return [config.replace({"report.path": None}, "several runs") for config in configs], path
 
 
 def _doctor(config: Config, arguments: argparse.Namespace) -> int:
@@ -138,6 +176,16 @@ def _take_grafted(parser: Parser) -> None:
 
 def _take_dumps(parser: Parser) -> None:
     parser.add_argument("dumps", nargs="+", metavar="DUMP", help="dumps of one model and settings")
+
+
+def _take_seeds(parser: Parser) -> None:
+    words = "run every FILE once for each seed, in sub-folders seed_SEED of pipeline.output and pipeline.baseline"
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help=words)
+
+
+def _take_masks(parser: Parser) -> None:
+    words = "make no mask, but print how far these overlap, pair by pair; .pt files need --model"
+    parser.add_argument("--compare", nargs="+", metavar="MASK", help=words)
 
 
 def _take_runs(parser: Parser) -> None:
@@ -170,8 +218,12 @@ COMMANDS = {
     ),
     "mask": Command(
         help="choose the neurons to graft",
-        options=(*GENERAL, "model.name", "model.input_shape", "mask.", "instability.dump", "significance.path"),
+        options=(
+            *(*GENERAL, "model.name", "model.input_shape"),
+            *("mask.", "instability.dump", "significance.path", "significance.method"),
+        ),
         run=_mask,
+        extend=_take_masks,
     ),
     "tune": Command(
         help="graft the plain network and tune it",
@@ -192,17 +244,18 @@ COMMANDS = {
         run=_export,
     ),
     "report": Command(
-        help="before/after table of finished runs",
+        help="table, and with --report_path FILE.html plots, of finished runs",
         options=("report.",),
         run=_report,
         config="none",
         extend=_take_runs,
     ),
     "run": Command(
-        help="all stages, skipping those that are up to date",
+        help="all stages of one or more configurations, skipping those that are up to date",
         options=EVERYTHING,
         run=_run,
-        config="word",
+        config="words",
+        extend=_take_seeds,
     ),
     "doctor": Command(
         help="show what is installed, and what each missing piece costs",

@@ -140,7 +140,7 @@ def _admits(gurobipy: ModuleType, variables: int) -> bool:
 
 def _extras() -> Iterator[Row]:
     costs = {
-        "onnxruntime": "outputs of ONNX files are not compared with those of their runtime",
+        "onnxruntime": "ONNX files cannot be verified, and exported ones are not compared with their runtime",
         "matplotlib": "plots",
     }
     for name, cost in costs.items():

@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from abcrown_graft.instability.dump import InstabilityDump
     from abcrown_graft.pipeline.properties import PropertyVerification
     from abcrown_graft.pipeline.verification import Verification
-    from abcrown_graft.plugin.verification import AbcrownVerification
     from abcrown_graft.verify.verdict import InstanceResult
 
 
-def opening_lines(verification: Verification | AbcrownVerification | PropertyVerification) -> list[str]:
+def opening_lines(verification: Verification | PropertyVerification) -> list[str]:
     """What is left of earlier runs; nothing if this is the first."""
     lines = []
     kept, done, recorder = verification.results.kept, verification.results.done, verification.recorder
@@ -34,9 +33,7 @@ def verdict_line(result: InstanceResult) -> str:
     return f"idx: {result.index}, {classes}Result: {result.status} in {result.seconds:.4f} seconds{bound}"
 
 
-def result_lines(
-    verification: Verification | AbcrownVerification | PropertyVerification, results: Sequence[InstanceResult]
-) -> list[str]:
+def result_lines(verification: Verification | PropertyVerification, results: Sequence[InstanceResult]) -> list[str]:
     """The summary; of a single instance its result, both in α,β-CROWN's words."""
     from abcrown_graft.verify.summary import summary_lines
     from abcrown_graft.verify.vnncomp import WORDS
@@ -47,7 +44,7 @@ def result_lines(
     return [f"Result: {WORDS[result.verdict]}", f"Time: {result.seconds}"]
 
 
-def closing_lines(verification: Verification | AbcrownVerification | PropertyVerification) -> list[str]:
+def closing_lines(verification: Verification | PropertyVerification) -> list[str]:
     """Instability, engine, and where the results are."""
     lines = []
     recorder = verification.recorder

@@ -11,6 +11,8 @@ from abcrown_graft.config.config import Config
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
     from abcrown_graft.cli.progress import Bar
     from abcrown_graft.report.outcome import Outcome
 
@@ -35,9 +37,17 @@ class ConsoleReporter:
 
 
 def print_table(outcomes: Sequence[Outcome]) -> None:
-    """The before/after table on stdout."""
+    """The before/after table on stdout, and the means over seeds where there are several."""
+    from abcrown_graft.report.table import rich_group_table, rich_table
+
+    print_rich(rich_table(outcomes))
+    groups = rich_group_table(outcomes)
+    if groups is not None:
+        print_rich(groups)
+
+
+def print_rich(table: Table) -> None:
+    """A table on stdout."""
     from rich.console import Console
 
-    from abcrown_graft.report.table import rich_table
-
-    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(rich_table(outcomes))
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from abcrown_graft import __version__
 from abcrown_graft.cli.commands import COMMANDS, Command
 from abcrown_graft.cli.errors import guarded
-from abcrown_graft.config.experiments import find_config
+from abcrown_graft.config.config import Config
+from abcrown_graft.config.experiments import find_config, find_configs
 from abcrown_graft.config.flags import Parser, add_flags, values_from
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.option import Option
@@ -45,11 +47,19 @@ def _main(argv: list[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.stage is None:
         raise ConfigError(f"no stage given; choose one of {', '.join(COMMANDS)} (see abcrown-graft --help)")
-    command = COMMANDS[arguments.stage]
-    if command.config == "word" and not arguments.config:
-        raise ConfigError(f"no configuration: abcrown-graft {arguments.stage} FILE.yaml")
+    command, flags = COMMANDS[arguments.stage], values_from(arguments)
+    if command.config == "words":
+        return command.run(_load_all(arguments, flags), arguments)
     file = find_config(arguments.config) if arguments.config else None
-    return command.run(load_config(file, values_from(arguments)), arguments)
+    return command.run(load_config(file, flags), arguments)
+
+
+def _load_all(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> list[Config]:
+    """The configurations that are named as words or by `--config`; flags apply to all."""
+    names = [*arguments.files, *arguments.config]
+    if not names:
+        raise ConfigError(f"no configuration: abcrown-graft {arguments.stage} FILE.yaml")
+    return [load_config(file, flags) for name in names for file in find_configs(name)]
 
 
 def _add_arguments(parser: Parser, command: Command) -> None:
@@ -60,9 +70,10 @@ def _add_arguments(parser: Parser, command: Command) -> None:
 
 
 def _add_config(parser: Parser, how: str) -> None:
-    if how == "word":
-        parser.add_argument("config", metavar="FILE", nargs="?", help=FILE_HELP)
-        parser.add_argument("--config", dest="config", metavar="FILE", default=argparse.SUPPRESS, help="the same")
+    if how == "words":
+        words = f"{FILE_HELP}; a folder means all its YAML files"
+        parser.add_argument("files", metavar="FILE", nargs="*", help=words)
+        parser.add_argument("--config", metavar="FILE", action="append", default=[], help="the same")
     elif how == "flag":
         parser.add_argument("--config", metavar="FILE", help=FILE_HELP)
     else:

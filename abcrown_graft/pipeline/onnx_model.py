@@ -15,7 +15,6 @@ from abcrown_graft.network.input_shape import with_input_shape
 from abcrown_graft.network.normalize import with_normalization
 from abcrown_graft.onnx_io.reader import read_onnx
 from abcrown_graft.onnx_io.runtime import OnnxruntimeModule, check_against_onnxruntime
-from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.rows import onnx_path, refuse_two_networks
 from abcrown_graft.specification.robustness import linf_box
 

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from abcrown_graft import __version__
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import AbcrownGraftError
 from abcrown_graft.files import write_atomically
@@ -23,7 +22,7 @@ from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.rows import Row, check_network, configured_rows, is_single
 from abcrown_graft.pipeline.subjects import OpenNetwork, open_model, open_onnx, read_case
-from abcrown_graft.pipeline.verification import counterexample_path, results_path
+from abcrown_graft.pipeline.verification import counterexample_path, native_engine, results_path
 from abcrown_graft.verify.complete import failure
 from abcrown_graft.verify.counterexample import counterexample_text, save_counterexample
 from abcrown_graft.verify.memory import is_out_of_memory
@@ -74,8 +73,7 @@ class PropertyVerification:
     @property
     def engine(self) -> str:
         """What decides, in words."""
-        precision = "float64" if self.settings.double else "float32"
-        return f"native (abcrown-graft {__version__}, {self.device}, {precision}, decided in float64)"
+        return native_engine(self.device, self.settings.double)
 
     def run(self) -> Iterator[InstanceResult]:
         """Yields the result of each row that is left to do; each is in the results file by then.

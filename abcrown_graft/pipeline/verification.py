@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +12,10 @@ import torch
 from torch import Tensor
 
 from abcrown_graft import __version__
-from abcrown_graft.bounds.propagate import METHODS
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.instability.recorder import InstabilityRecorder
+from abcrown_graft.instability.recorder import NATIVE_METHODS, InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.onnx_model import classifier, require_images
@@ -59,36 +59,45 @@ class Verification:
     @property
     def engine(self) -> str:
         """What decides, in words."""
-        precision = "float64" if self.settings.double else "float32"
-        return f"native (abcrown-graft {__version__}, {self.device}, {precision}, decided in float64)"
+        return native_engine(self.device, self.settings.double)
 
     def run(self) -> Iterator[InstanceResult]:
         """Yields the result of each image that is left to do; each is in the results file by then."""
-        subject = Subject.prepare(self.model.module, self.model.exact, self.device, self.settings.double)
-        todo = self.todo
-        found = verify_images(
-            subject,
-            self.data.images[todo],
-            self.data.labels[todo],
-            todo,
+        with self.results.in_use():
+            with closing(self._results(self.todo)) as found:
+                for result in found:
+                    self.results.append(result)
+                    yield result
+            if self.recorder is not None and not self.recorder.dump.n:
+                self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
+            self.results.complete()
+
+    def _results(self, chosen: list[int]) -> Iterator[InstanceResult]:
+        """Decides these images, in order."""
+        yield from verify_images(
+            self._subject(),
+            self.data.images[chosen],
+            self.data.labels[chosen],
+            chosen,
             self.settings,
             self.recorder,
             self._save_counterexample if self.config["general.save_adv_example"] else None,
             self.specify,
         )
-        with self.results.in_use():
-            for result in found:
-                self.results.append(result)
-                yield result
-            if self.recorder is not None and not self.recorder.dump.n:
-                self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
-            self.results.complete()
+
+    def _subject(self) -> Subject:
+        return Subject.prepare(self.model.module, self.model.exact, self.device, self.settings.double)
 
     def _save_counterexample(self, index: int, point: Tensor) -> None:
         with torch.no_grad():
             output = self.model.module(point.unsqueeze(0))[0].to(point.dtype)
-        path = counterexample_path(self.config)
-        save_counterexample(path, index, point, output)
+        save_counterexample(counterexample_path(self.config), index, point, output)
+
+
+def native_engine(device: str, double: bool) -> str:
+    """This package's own engine, in words."""
+    precision = "float64" if double else "float32"
+    return f"native (abcrown-graft {__version__}, {device}, {precision}, decided in float64)"
 
 
 def counterexample_path(config: Config) -> Path:
@@ -117,7 +126,8 @@ def prepare_verification(config: Config) -> Verification:
     recorder = instability_recorder(config, model, data)
     counterexample_path(config)
     torch.manual_seed(settings.seed)
-    results = ResultsFile(results_path(config, recorder), _run_header(config, model, data, settings, indices))
+    header = run_header(config, model, data, indices, engine="native", settings=asdict(settings))
+    results = ResultsFile(results_path(config, recorder), header)
     return Verification(config, model, data, settings, specify, device, indices, results, recorder)
 
 
@@ -134,7 +144,7 @@ def results_path(config: Config, recorder: InstabilityRecorder | None) -> Path:
 
 
 def instability_recorder(
-    config: Config, model: LoadedModel, data: ImageData, methods: Sequence[str] = METHODS
+    config: Config, model: LoadedModel, data: ImageData, methods: Sequence[str] = NATIVE_METHODS
 ) -> InstabilityRecorder | None:
     """The recorder of `instability.dump`, or None if that is not set; `methods` are those that the engine has."""
     path = config.path("instability.dump", must_exist=False)
@@ -150,15 +160,22 @@ def instability_recorder(
         "double_fp": config["general.double_fp"],
     }
     method, population = config["instability.method"], config["instability.population"]
-    return InstabilityRecorder(path, model.identity, model.grafted, about, method, population, methods)
+    alpha = effort.alpha_settings(config)
+    if method == "alpha-crown":
+        about["method_settings"] = {name: getattr(alpha, name) for name in ("iterations", "lr_alpha", "lr_decay")}
+    return InstabilityRecorder(path, model.identity, model.grafted, about, method, population, methods, alpha)
 
 
-def _run_header(
-    config: Config, model: LoadedModel, data: ImageData, settings: VerifySettings, indices: list[int]
+def run_header(
+    config: Config, model: LoadedModel, data: ImageData, indices: Sequence[int], **own: Any
 ) -> dict[str, Any]:
-    """What makes two runs the same run."""
+    """What makes two runs the same run.
+
+    Args:
+        own: what else does, for one engine: its name and settings at least.
+    """
     return {
-        "engine": "native",
+        **own,
         "model": config["model.name"] or Path(config["model.onnx_path"]).name,
         "architecture": model.identity.architecture,
         "weights": model.identity.weights,
@@ -167,6 +184,5 @@ def _run_header(
         "data": data.fingerprint,
         "mean": config["data.mean"],
         "std": config["data.std"],
-        "settings": asdict(settings),
-        "indices": indices,
+        "indices": list(indices),
     }

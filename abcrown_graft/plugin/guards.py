@@ -207,6 +207,12 @@ _guard(
 )
 _guard(
     UNSOUND,
+    "clipped intermediate bounds",
+    "it may turn bounds that are NaN into infinite ones, which count as proofs, before anybody sees them",
+    _set("bab.clip_n_verify.clip_interm_domain.enabled"),
+)
+_guard(
+    UNSOUND,
     "clip in alpha-CROWN",
     "it is wrong unless solver.optimize_disjuncts_separately is true",
     _clip_in_alpha_crown,

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from abcrown_graft.verify.complete import failure
 from abcrown_graft.verify.memory import is_out_of_memory
+from abcrown_graft.verify.problem import Batch
+from abcrown_graft.verify.stages import clean_prediction
+from abcrown_graft.verify.verdict import Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +26,23 @@ class Prediction:
 
     outputs: Tensor
     failures: Mapping[int, Exception]
+
+
+def decide_clean(batch: Batch, size: int) -> None:
+    """Decides the images that violate their property as they are, and those that the model fails on.
+
+    Args:
+        size: images at once.
+    """
+    with batch.shared_time():
+        prediction = predict(batch.subject.module, batch.images, size)
+        batch.outputs = prediction.outputs
+        for k, error in prediction.failures.items():
+            verdict = Verdict.OUT_OF_MEMORY if is_out_of_memory(error) else Verdict.ERROR
+            batch.decide(k, verdict, str(verdict), failure(error))
+    if batch.open():
+        clean_prediction(batch)
+    batch.predicted[list(prediction.failures)] = -1
 
 
 def predict(model: nn.Module, images: Tensor, size: int) -> Prediction:

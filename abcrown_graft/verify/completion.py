@@ -57,7 +57,7 @@ def mixed_integer(
     if first.verdict is not Verdict.UNKNOWN or left <= 0:
         return first, status
     found = solve_mip(first.core or core, replace(mip, timeout=left), check_points)
-    found = replace(found, lower_bound=max(first.lower_bound, found.lower_bound))
+    found = replace(found, lower_bound=max(first.lower_bound, found.lower_bound), core=first.core)
     words = {Verdict.VERIFIED: "safe-mip", Verdict.FALSIFIED: "unsafe-mip"}
     return found, words.get(found.verdict, str(found.verdict))
 
@@ -66,11 +66,15 @@ def mixed_integer(
 def automatic(
     core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
 ) -> Steps[tuple[SearchResult, str]]:
-    """A mixed-integer program first where the core is tiny, otherwise and after that branch and bound."""
+    """A mixed-integer program first where the core is tiny, otherwise and after that branch and bound.
+
+    What α-CROWN made of the core for the program is what is searched.
+    """
     if sum(core.sizes) <= TINY:
         budget.reserve = (1 - TINY_SHARE) * budget.left()
         found, status = yield from mixed_integer(core, settings, mip, budget, check_points)
         budget.reserve = 0.0
         if found.verdict in (Verdict.VERIFIED, Verdict.FALSIFIED):
             return found, status
+        core = found.core or core
     return (yield from branch_and_bound(core, settings, mip, budget, check_points))

@@ -6,8 +6,8 @@ import gc
 
 import torch
 
-# torch raises a plain RuntimeError where the CPU's allocator or cuBLAS finds no memory.
-OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+# torch raises a plain RuntimeError where the CPU's allocator, cuBLAS or CUDA itself finds no memory.
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -169,5 +169,5 @@ def abcrown_config(
         "bab": {"override_timeout": limits.timeout, **case.entry.abcrown.get("bab", {})},
     }
     if case.grafted:
-        config["general"]["graph_optimizer"] = 'Customized("abcrown_network", "skip_grafted_rows")'
+        config["general"]["graph_optimizer"] = 'Customized("abcrown_graft.plugin.hooks", "graph_optimizer")'
     return config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_every_image_has_a_line_in_order(finished: tuple[Finished, Path]) -> Non
     assert [match and match[1] for match in matches] == list("01234567")
     assert {match[4] for match in matches} <= {"safe-incomplete", "safe", "unsafe-pgd", "unsafe-bab"}
     assert all(match[5] for match in matches if match[4] == "safe-incomplete")
+
+
+def test_images_need_no_module_of_other_subjects_or_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("abcrown_graft.plugin.verification", "abcrown_graft.pipeline.properties"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert run_main(main, *FAST, "--end", "1").code == 0
 
 
 def test_the_summary_has_the_words_and_order_of_alpha_beta_crown(finished: tuple[Finished, Path]) -> None:

@@ -71,6 +71,7 @@ def test_missing_extras_cost_what_they_do(monkeypatch: pytest.MonkeyPatch) -> No
     found = rows()
     assert {found[name].found for name in ("Gurobi", "onnxruntime", "matplotlib")} == {"missing"}
     assert "HiGHS" in found["Gurobi"].cost and found["matplotlib"].cost == "plots"
+    assert found["onnxruntime"].cost.startswith("ONNX files cannot be verified")
     assert run_main(main, "doctor").code == 0
 
 

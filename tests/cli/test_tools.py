@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,30 @@ from abcrown_graft import __version__
 from abcrown_graft.cli import tools
 from abcrown_graft.cli.commands import COMMANDS
 from abcrown_graft.cli.tools import build_parser, main
+from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 
-STAGES = ("train", "instability", "merge", "significance", "mask", "tune", "evaluate", "export", "report", "run", "doctor")
-SECTIONS = {"train": "train", "significance": "significance", "mask": "mask", "tune": "tune", "evaluate": "evaluate", "export": "export"}
+STAGES = (
+    "train",
+    "instability",
+    "merge",
+    "significance",
+    "mask",
+    "tune",
+    "evaluate",
+    "export",
+    "report",
+    "run",
+    "doctor",
+)
+SECTIONS = {
+    "train": "train",
+    "significance": "significance",
+    "mask": "mask",
+    "tune": "tune",
+    "evaluate": "evaluate",
+    "export": "export",
+}
 
 
 def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -82,6 +104,43 @@ def test_options_take_precedence_over_the_file_of_a_stage(tmp_path: Path, monkey
     assert config.file == tmp_path / "a.yaml"
 
 
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Config], list[int]]]:
+    """What `run` is given instead of running."""
+    seen: list[tuple[list[Config], list[int]]] = []
+
+    def spy(configs: list[Config], arguments: argparse.Namespace) -> int:
+        seen.append((configs, arguments.seeds))
+        return 0
+
+    monkeypatch.setitem(tools.COMMANDS, "run", replace(COMMANDS["run"], run=spy))
+    return seen
+
+
+def test_run_takes_several_files_and_folders_of_them(tmp_path: Path, ran: list[tuple[list[Config], list[int]]]) -> None:
+    (tmp_path / "rows").mkdir()
+    for name in ("c", "rows/b", "rows/a"):
+        (tmp_path / f"{name}.yaml").write_text("data: {end: 5}\n")
+    words = (tmp_path / "c.yaml", tmp_path / "rows", "--config", tmp_path / "c.yaml", "--seeds", 7, 8, "--start", 2)
+    assert run_main(main, "run", *words).code == 0
+    ((configs, seeds),) = ran
+    assert [config.file for config in configs if config.file] == [
+        tmp_path / name for name in ("c.yaml", "rows/a.yaml", "rows/b.yaml", "c.yaml")
+    ]
+    assert {(config["data.start"], config["data.end"]) for config in configs} == {(2, 5)} and seeds == [7, 8]
+
+
+@pytest.mark.parametrize("wrong", ["data: {ende: 5}\n", None])
+def test_run_reads_all_files_before_the_first_is_run(
+    tmp_path: Path, ran: list[tuple[list[Config], list[int]]], wrong: str | None
+) -> None:
+    (tmp_path / "a.yaml").write_text("data: {end: 5}\n")
+    if wrong is not None:
+        (tmp_path / "b.yaml").write_text(wrong)
+    found = run_main(main, "run", tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert found.code == 2 and "b.yaml" in found.err and found.err.count("\n") == 1 and not ran
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -91,6 +150,7 @@ def test_options_take_precedence_over_the_file_of_a_stage(tmp_path: Path, monkey
         (("train", "extra"), "unexpected argument 'extra'"),
         (("train", "--train_epochs", "many"), "flag --train_epochs: train.epochs: expected an integer"),
         (("run",), "no configuration: abcrown-graft run FILE.yaml"),
+        (("run", "--seeds", "a"), "flag --seeds: invalid int value: 'a'"),
         (("report",), "the following arguments are required: RUN"),
         (("merge",), "the following arguments are required: DUMP"),
         (("merge", "a.safetensors"), "give --instability_dump FILE"),

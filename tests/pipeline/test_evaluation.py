@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from command_line import Listener, miniature
+from command_line import Listener
+from two_pixels import two_pixels
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, UnsupportedError
@@ -24,25 +24,11 @@ def brighter():
     layer.weight.data = torch.eye(2)
     return nn.Sequential(nn.Flatten(), layer)
 """
-# Margins of the true class: 0.6, 0.3 and 0.05 where it is right, and two images that are misclassified.
-PIXELS = [[0.8, 0.2], [0.4, 0.7], [0.5, 0.45], [0.1, 0.9], [0.6, 0.5]]
-LABELS = [0, 1, 0, 0, 1]
 
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Config:
-    (tmp_path / "net.py").write_text(NET)
-    images = np.array(PIXELS, dtype=np.float32).reshape(5, 1, 1, 2)
-    np.savez(tmp_path / "pixels.npz", x_test=images, y_test=np.array(LABELS))
-    return miniature(
-        tmp_path,
-        model__name='Customized("net.py", "brighter")',
-        model__input_shape=[-1, 1, 1, 2],
-        data__dataset=str(tmp_path / "pixels.npz"),
-        data__num_outputs=2,
-        evaluate__limit=None,
-        evaluate__pgd_steps=20,
-    )
+    return two_pixels(tmp_path, NET, evaluate__limit=None, evaluate__pgd_steps=20)
 
 
 @pytest.mark.parametrize(("epsilon", "robust"), [(0.0, 0.6), (0.01, 0.6), (0.05, 0.4), (0.2, 0.2), (0.4, 0.0)])

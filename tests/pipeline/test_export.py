@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from command_line import Finished, Listener, miniature, run_main, snapshot
+from command_line import Finished, Listener, run_main, snapshot
+from two_pixels import PIXELS, images, save_pixels, two_pixels
 
 from abcrown_graft.cli import abcrown, tools
 from abcrown_graft.config.config import Config
@@ -33,23 +34,14 @@ def brighter():
     hidden.weight.data, hidden.bias.data, layer.weight.data = torch.eye(2), torch.ones(2), torch.eye(2)
     return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), layer)
 """
-# Margins of the true class: 0.6, 0.3 and 0.05 where it is right; the fourth and the fifth image are misclassified.
-PIXELS = [[0.8, 0.2], [0.4, 0.7], [0.5, 0.45], [0.1, 0.9], [0.6, 0.5]]
-LABELS = [0, 1, 0, 0, 1]
 MEAN, STD = 0.3, 0.7
 
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Config:
-    (tmp_path / "net.py").write_text(NET)
-    images = np.array(PIXELS, dtype=np.float32).reshape(5, 1, 1, 2)
-    np.savez(tmp_path / "pixels.npz", x_test=images, y_test=np.array(LABELS))
-    return miniature(
+    return two_pixels(
         tmp_path,
-        model__name='Customized("net.py", "brighter")',
-        model__input_shape=[-1, 1, 1, 2],
-        data__dataset=str(tmp_path / "pixels.npz"),
-        data__num_outputs=2,
+        NET,
         data__mean=MEAN,
         data__std=STD,
         bab__timeout=7.5,
@@ -96,10 +88,10 @@ def test_a_property_is_the_ball_cut_to_pixels_and_every_other_class(configured: 
 def test_the_network_computes_what_the_model_computes(configured: Config, where: str) -> None:
     config = configured.replace({"export.normalization": where})
     folder, _ = exported(config)
-    module, images = inputs.configured_model(config).module, torch.tensor(PIXELS).view(5, 1, 1, 2)
-    fed = images if where == "inside" else (images - MEAN) / STD
+    module, pixels = inputs.configured_model(config).module, torch.from_numpy(images())
+    fed = pixels if where == "inside" else (pixels - MEAN) / STD
     found = evaluate(read_onnx(folder / "onnx" / "brighter.onnx").network, fed.double())
-    assert torch.allclose(found, module(images).detach().double(), atol=1e-6)
+    assert torch.allclose(found, module(pixels).detach().double(), atol=1e-6)
 
 
 def test_outside_the_box_is_normalised_outwards(configured: Config) -> None:
@@ -135,10 +127,9 @@ def test_two_exports_are_the_same_bytes_wherever_they_lie(configured: Config, tm
 
 
 def test_a_box_of_the_data_set_is_exported_too(configured: Config, tmp_path: Path) -> None:
-    images = np.array(PIXELS, dtype=np.float32).reshape(5, 1, 1, 2)
-    bounds = {"data_min": images - np.float32(0.25), "data_max": images + np.float32(0.5)}
-    np.savez(tmp_path / "boxes.npz", x_test=images, y_test=np.array(LABELS), **bounds)
-    changed = {"data.dataset": str(tmp_path / "boxes.npz"), "specification.type": "box", "specification.epsilon": None}
+    bounds = {"data_min": images() - np.float32(0.25), "data_max": images() + np.float32(0.5)}
+    path = save_pixels(tmp_path / "boxes.npz", **bounds)
+    changed = {"data.dataset": str(path), "specification.type": "box", "specification.epsilon": None}
     folder, _ = exported(configured.replace(changed))
     (query,) = read_vnnlib(folder / "vnnlib" / "brighter_0.vnnlib", 2, 2)
     assert query.lower.tolist() == bounds["data_min"][0].ravel().astype(float).tolist()

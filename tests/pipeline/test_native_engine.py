@@ -15,10 +15,10 @@ def test_defaults_are_fine(engine: str) -> None:
 
 
 def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:
-    config = load_config(None, {"bab.branching.method": "fsb", "instability.method": "alpha-crown"})
+    config = load_config(None, {"bab.branching.method": "fsb", "solver.mip.mip_solver": "scip"})
     require_native(config, ("specification.",))
-    with pytest.raises(UnsupportedError, match=r"instability\.method = 'alpha-crown' is not implemented"):
-        require_native(config, ("specification.", "instability."))
+    with pytest.raises(UnsupportedError, match=r"solver\.mip\.mip_solver = 'scip' is not implemented"):
+        require_native(config, ("specification.", "solver.mip."))
 
 
 @pytest.mark.parametrize(

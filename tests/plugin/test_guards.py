@@ -31,6 +31,7 @@ ON_GRAFTED: list[dict[str, Any]] = [
 ]  # fmt: skip
 UNSOUND_ANYWHERE: list[dict[str, Any]] = [
     {CLIP: True},
+    {"bab.clip_n_verify.clip_interm_domain.enabled": True},
     {"bab.decision_thresh": -1.0},
     {"specification.rhs_offset": -0.5},
     {"specification.shrink_eps": 0.01},
@@ -63,7 +64,6 @@ FINE: list[dict[str, Any]] = [
     {"general.complete_verifier": "mip"},
     {"general.complete_verifier": "bab-refine", "solver.mip.parallel_solvers": 2},
     {CLIP: True, "solver.optimize_disjuncts_separately": True},
-    {"bab.clip_n_verify.clip_interm_domain.enabled": True},
     {"instability.method": "interval"},
     {"solver.beta-crown.all_node_split_LP": True, "bab.pruning_in_iteration": False},
     {"general.graph_optimizer": MINE, "general.adhoc_tuning": MINE},

@@ -19,9 +19,10 @@ BOUNDS = """
 import json
 import torch
 from torch import nn
-import abcrown_network as bench
+from abcrown_network import as_abcrown_network
 from abcrown_graft.graft.activation import GraftedReLU
-from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm, register_custom_op
+from abcrown_graft.plugin.rows import skip_grafted_rows
+from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -33,12 +34,7 @@ plain = nn.Sequential(
     nn.Conv2d(2, 4, 3, 1, 1), relus[0], nn.Conv2d(4, 6, 3, 2, 1), relus[1], nn.Flatten(), nn.Linear(54, 12), relus[2],
     nn.Linear(12, 3),
 )
-model = nn.Sequential(*plain)
-for name, module in plain.named_children():
-    if isinstance(module, GraftedReLU):
-        bench.GRAFTS[name] = bench.Graft(module.mask, module.slope.detach(), module.intercept.detach())
-        model[int(name)] = bench.GraftedActivation(name)
-register_custom_op(bench.OPERATOR, bench.BoundGraftedRelu)
+model = as_abcrown_network(plain)
 
 x, epsilon = torch.rand(1, 2, 6, 6), 0.1
 samples = x + epsilon * (2 * torch.rand(5000, 2, 6, 6) - 1)
@@ -53,7 +49,7 @@ for skip in (False, True):
     net = BoundedModule(model, torch.zeros_like(x), bound_opts=options)
     assert torch.allclose(net(x), plain(x), atol=1e-5)
     if skip:
-        bench.skip_grafted_rows(net)
+        skip_grafted_rows(net)
     box = BoundedTensor(x, PerturbationLpNorm(norm=float("inf"), eps=epsilon))
     for method in ("IBP", "CROWN", "alpha-CROWN"):
         lower, upper = net.compute_bounds(x=(box,), method=method)

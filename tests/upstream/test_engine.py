@@ -133,9 +133,10 @@ def test_a_grafted_network(here: Path) -> None:
 
 
 def test_alpha_crown_counts_no_neuron_more_than_crown(here: Path) -> None:
+    """Whichever engine counts by CROWN: they count the same."""
     words = ("--config", "digits_baseline", "--end", "1", "--complete_verifier", "skip", "--pgd_order", "skip", *QUICK)
-    for method in ("crown", "alpha-crown"):
-        finished = run("abcrown", *words, "--instability_method", method, "--instability_dump", f"{method}.st")
+    for method, engine in {"crown": "native", "alpha-crown": "abcrown"}.items():
+        finished = run(engine, *words, "--instability_method", method, "--instability_dump", f"{method}.st")
         assert finished.code == 0, finished.err
     crown, alpha = unstable(load("crown.st")), unstable(load("alpha-crown.st"))
     assert all(a <= c for site in crown for a, c in zip(alpha[site], crown[site], strict=True))
@@ -158,7 +159,6 @@ def test_a_plain_network_by_mixed_integer_programs(here: Path) -> None:
     "words",
     [
         ("--robustness_type", "specify-target"),
-        ("--robustness_type", "runnerup"),
         ("--dataset", 'Customized("small.py", "boxes")', "--spec_type", "box", "--epsilon", "null", "--double_fp"),
     ],
     ids=lambda words: words[1],
@@ -197,9 +197,14 @@ def test_an_option_that_fails_there_is_an_error_of_each_image(here: Path) -> Non
 
 
 def test_auto_takes_it_and_says_so(here: Path) -> None:
-    finished = run("auto", "--config", "small.yaml", "--select_instance", "1", *QUICK)
+    words = ("--config", "small.yaml", "--robustness_type", "runnerup", *QUICK)
+    finished = run("auto", *words)
     assert finished.code == 0, finished.err
     version, lirpa = FOUND.verifier.version, FOUND.lirpa.version
     assert f"engine: abcrown (auto: α,β-CROWN {version} from ABCROWN_HOME " in finished.out
     assert f"engine: abcrown (α,β-CROWN {version}, auto_LiRPA {lirpa}, cpu, float32; its output: " in finished.out
     assert "Result:" in (here / "auto.txt.log").read_text()
+    assert run("native", *words).code == 0
+    theirs, ours = results("auto"), results("native")
+    assert_no_contradiction(theirs, ours)
+    assert len(decided(theirs)) == len(decided(ours)) == 4

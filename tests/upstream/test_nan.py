@@ -14,6 +14,7 @@ from abcrown_graft.verify.results import read_results
 
 nan = upstream.imported("abcrown_graft.plugin.nan")
 lirpa = upstream.imported("auto_LiRPA")
+solver = upstream.imported("beta_CROWN_solver")
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
@@ -54,6 +55,7 @@ class Double(torch.nn.Module):
 def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard is there for one test."""
     monkeypatch.setattr(lirpa.BoundedModule, "compute_bounds", lirpa.BoundedModule.compute_bounds)
+    monkeypatch.setattr(solver.LiRPANet, "build_with_refined_bounds", solver.LiRPANet.build_with_refined_bounds)
     nan.refuse_nan()
 
 
@@ -86,9 +88,19 @@ def test_alpha_crown_is_guarded_before_its_first_bounds_are_used(guarded: None) 
 
 
 def test_it_is_put_there_once(guarded: None) -> None:
-    first = lirpa.BoundedModule.compute_bounds
+    first = lirpa.BoundedModule.compute_bounds, solver.LiRPANet.build_with_refined_bounds
     nan.refuse_nan()
-    assert lirpa.BoundedModule.compute_bounds is first
+    assert (lirpa.BoundedModule.compute_bounds, solver.LiRPANet.build_with_refined_bounds) == first
+
+
+@pytest.mark.parametrize("side", (0, 1), ids=("lower", "upper"))
+@pytest.mark.parametrize("layer", ("hidden", "out"))
+def test_branch_and_bound_starts_from_no_bound_that_is_nan(guarded: None, side: int, layer: str) -> None:
+    net = object.__new__(solver.LiRPANet)  # it gets no further than its arguments
+    ends = [{"hidden": torch.zeros(1, 3), "out": torch.full((1, 2), torch.inf)} for _ in range(2)]
+    ends[side][layer][0, 1] = torch.nan
+    with pytest.raises(FloatingPointError, match="a bound of α,β-CROWN's is NaN"):
+        net.build_with_refined_bounds(None, None, None, None, *ends, None, None, refined_betas=None)
 
 
 def test_a_proof_by_nan_is_an_error_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,26 @@ class TestNames:
         monkeypatch.setattr(completion, "solve_mip", lambda *_: completion.SearchResult(completion.Verdict.UNKNOWN))
         assert outcome(kinked(0.2001), settings("auto"))[0] == "verified"
 
+    def test_and_the_search_goes_on_with_the_bounds_that_were_tightened_for_it(
+        self, layers_of, subject_of, monkeypatch
+    ):
+        """Of the network of `test_their_words`, which α-CROWN leaves open."""
+        hidden, out = ([[10.0, 0.0], [10.0, 0.0]], [-5.0, -5.5]), ([[1.0, -2.0], [0.0, 0.0]], [0.01, 0.0])
+        searched, left = [], []
+        whole = completion.search_steps
+
+        def watched(core, *rest):
+            searched.append(core)
+            found = yield from whole(core, *rest)
+            left.append(completion.replace(found.core))
+            return completion.replace(found, core=left[-1])
+
+        monkeypatch.setattr(completion, "search_steps", watched)
+        monkeypatch.setattr(completion, "solve_mip", lambda *_: completion.SearchResult(completion.Verdict.UNKNOWN))
+        chosen = settings("auto", search=SearchSettings(alpha=AdamSettings(5), beta=AdamSettings(2)))
+        assert outcome(subject_of(layers_of(hidden, out)), chosen) == ("verified", "safe")
+        assert len(searched) == 2 and searched[1] is left[0]
+
 
 class TestSpecifications:
     def test_a_box_that_does_not_hold_the_image(self, kinked):
