@@ -135,7 +135,7 @@ def test_every_stage_says_where_its_result_lies(staged: dict[str, Finished]) -> 
     words = {
         "train": "checkpoint: {}/train.safetensors",
         "instability": "instability dump: {}/instability.safetensors",
-        "significance": "significance scores: {}/significance.safetensors",
+        "significance": "significance scores: {}/significance_gradient.safetensors",
         "mask": "mask: {}/mask.safetensors",
         "tune": "checkpoint: {}/tune.safetensors",
         "evaluate": "evaluation: {}/evaluation_model.json",

@@ -284,8 +284,6 @@ WRONG_STAGES = {
     "norm not there": (nothing, f"train {P} --norm 2 --train_validation 9", "specification.norm"),
     "no plain network": (nothing, "instability --config pipeline.yaml --pipeline_output new",
         "model.path: ... no such file; make it with: abcrown-graft train --config pipeline.yaml"),
-    "method not there": (nothing, f"instability {P} --instability_method alpha-crown",
-        "instability.method = 'alpha-crown'"),
     "empty range": (nothing, f"instability {P} --instability_start 3 --instability_end 3",
         "instability.start 3 ... leave no image"),
     "dump of other settings": (dump_of_other_settings, COUNT, "dump.safetensors: made with data"),
