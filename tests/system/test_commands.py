@@ -152,7 +152,7 @@ def test_the_stages_by_hand_and_run_make_the_same_network(
     staged: dict[str, Finished], piped: tuple[Path, Finished]
 ) -> None:
     by_hand, by_run = staged["folder"] / "runs", piped[0] / "mine"
-    for name in ("train", "significance", "mask", "tune", "instability"):
+    for name in ("train", "significance_gradient", "mask", "tune", "instability"):
         a, b = (read_safetensors(folder / f"{name}.safetensors")[0] for folder in (by_hand, by_run))
         assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name
 
@@ -168,7 +168,7 @@ def test_run_ends_with_the_table_and_where_it_lies(piped: tuple[Path, Finished])
     assert "Before and after grafting" in found.out
     assert found.out.splitlines()[-1] == f"report: {folder}/mine/report.md"
     table = [line for line in found.out.splitlines() if line.startswith("│")]
-    assert len(table) == 2 and "baseline" in table[0] and "grafted" in table[1]
+    assert len(table) == 2 and "baseline" in table[0] and "grafting 50 %" in table[1]
 
 
 def test_report_shows_finished_runs_again_without_touching_them(piped: tuple[Path, Finished], here: Path) -> None:
@@ -176,7 +176,7 @@ def test_report_shows_finished_runs_again_without_touching_them(piped: tuple[Pat
     found = graft(f"report {piped[0] / 'mine'} {piped[0] / 'mine'} --report_path two.md")
     assert len([line for line in found.out.splitlines() if line.startswith("│")]) == 4
     assert found.out.splitlines()[-1] == f"report: {here}/two.md"
-    assert (here / "two.md").read_text().count("| mine | grafted | 50.00 |") == 2
+    assert (here / "two.md").read_text().count("| mine | grafting 50 % | 50.00 |") == 2
     assert snapshot(piped[0]) == before
     assert [path.name for path in here.iterdir()] == ["two.md"]
     assert graft(f"report {piped[0] / 'mine'}").out.rstrip().endswith("┘")
