@@ -54,7 +54,7 @@ class GraftedReLU(nn.Module):
         slope = torch.where(self.mask, self.slope, 0.0).to(z.dtype)
         intercept = torch.where(self.mask, self.intercept, 0.0).to(z.dtype)
         kept = self.mask.logical_not().to(z.dtype)
-        return torch.addcmul((slope * z).add_(intercept), kept, z.relu())
+        return (slope * z).add_(intercept).addcmul_(kept, z.relu())
 
     def extra_repr(self) -> str:
         return f"{int(self.mask.sum())} of {self.mask.numel()} neurons linear"

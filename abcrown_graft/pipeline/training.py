@@ -26,6 +26,7 @@ from abcrown_graft.pipeline.artifacts import artifact
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.scalars import scalar_log
+from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.loop import EpochRecord, TrainResult
 from abcrown_graft.training.settings import TrainSettings, TuneSettings
 from abcrown_graft.training.train import train
@@ -130,6 +131,7 @@ def _learn(
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
     told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if config["train.tensorboard"] else None
     log, resume = path.with_suffix(".log.jsonl"), path.with_suffix(".resume")
+    keep_freed_memory()
     with reporter.bar(settings.section, settings.epochs) as bar:
 
         def on_epoch(record: EpochRecord) -> None:

@@ -3,19 +3,23 @@
     python scripts/benchmark/training.py --networks cnn_b convbig_mnist --steps 20 --threads 2
 
 Both loops learn from the same random images, batches, augmentation and noise, in turn: a few steps of one, then of the
-other, so that whatever else the machine does hits both. Their losses are compared step by step. CPU time is that of
-the process over all its threads, and steadier than wall time on a busy machine.
+other, so that whatever else the machine does hits both. Each has a process of its own, because this package's commands
+keep freed memory (`training/allocator.py`), which is for a whole process. Their losses are compared step by step. CPU
+time is that of the process over all its threads, and steadier than wall time on a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +30,7 @@ from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.augment import crop_flip
 from abcrown_graft.training.fat import fat_loss
 from abcrown_graft.training.settings import AdversarialSettings, TrainSettings
@@ -37,25 +42,79 @@ PLAIN = "plain loop, float32"
 TOGETHER = 2  # steps of one loop before it is the other's turn
 
 
+Step = tuple[float, float, float]
+"""A step's loss, and its seconds on the wall and of the processor."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What is timed: a loop's kind and settings, from which each process makes it anew."""
+
+    network: str
+    plain: bool = False
+    grafted: bool = False
+    precision: str = "float32"
+    channels_last: bool = False
+
+    def start(self) -> Iterator[float]:
+        """Its losses, step by step."""
+        model, shape = _model(self.network)
+        images, labels = torch.rand(4 * BATCH, *shape), torch.randint(0, 10, (4 * BATCH,))
+        epsilon = EPSILON.get(self.network, 2 / 255)
+        if self.plain:
+            return plain_loop(model, images, labels, epsilon, True)
+        model = _grafted(model, shape) if self.grafted else model
+        return our_loop(model, images, labels, _settings(epsilon, self.precision, self.channels_last), True)
+
+
 @dataclass
 class Timed:
-    """A loop's steps: losses, and seconds of each on the wall and of the processor."""
+    """A loop's steps so far."""
 
-    step: Callable[[], float]
     losses: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    def run(self) -> None:
-        """One step."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.losses.append(self.step())
-        self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
+    def add(self, step: Step) -> None:
+        """One more step."""
+        for figures, figure in zip((self.losses, self.wall, self.cpu), step, strict=True):
+            figures.append(figure)
 
     def figures(self) -> tuple[float, float]:
         """Median milliseconds of a step on the wall and of the processor; the first step is not counted."""
         return statistics.median(self.wall[1:]) * 1e3, statistics.median(self.cpu[1:]) * 1e3
+
+
+def clocked(losses: Iterator[float]) -> Iterator[Step]:
+    """The steps of a loop in this process."""
+    while True:
+        wall, cpu = time.perf_counter(), time.process_time()
+        loss = next(losses)
+        yield loss, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def elsewhere(loop: Loop, threads: int) -> Iterator[Step]:
+    """The steps of a loop in a process of its own, which ends with this generator."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(loop, threads, there), daemon=True)
+    process.start()
+    try:
+        while True:
+            here.send(None)
+            yield here.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(loop: Loop, threads: int, connection: Connection) -> None:
+    torch.set_num_threads(threads)
+    if not loop.plain:
+        keep_freed_memory()
+    steps = clocked(loop.start())
+    while True:
+        connection.recv()
+        connection.send(next(steps))
 
 
 class Augmented(Dataset):
@@ -165,13 +224,13 @@ def _settings(epsilon: float, precision: str, channels_last: bool) -> TrainSetti
     )  # fmt: skip
 
 
-def measure(loops: dict[str, Iterator[float]], steps: int) -> dict[str, Timed]:
+def measure(loops: dict[str, Iterator[Step]], steps: int) -> dict[str, Timed]:
     """Runs the loops in turn until each has made that many steps after its first one."""
-    timed = {name: Timed(lambda loop=loop: next(loop)) for name, loop in loops.items()}
+    timed = {name: Timed() for name in loops}
     for start in range(0, steps + 1, TOGETHER):
-        for loop in timed.values():
+        for name, loop in loops.items():
             for _ in range(min(TOGETHER, steps + 1 - start)):
-                loop.run()
+                timed[name].add(next(loop))
     return timed
 
 
@@ -181,32 +240,32 @@ def difference(first: list[float], second: list[float]) -> float:
     return max(abs(a - b) / abs(a) for a, b in pairs)
 
 
-def benchmark(name: str, steps: int, say: Callable[[str], None]) -> bool:
+def benchmark(name: str, steps: int, threads: int, say: Callable[[str], None]) -> bool:
     """Prints the figures of a network; whether the losses of both loops in float32 agree."""
-    model, shape = _model(name)
-    images, labels = torch.rand(4 * BATCH, *shape), torch.randint(0, 10, (4 * BATCH,))
-    epsilon, twin = EPSILON.get(name, 2 / 255), copy.deepcopy
-
-    def ours(of: nn.Module, precision: str, channels_last: bool = False, augment: bool = True) -> Iterator[float]:
-        return our_loop(twin(of), images, labels, _settings(epsilon, precision, channels_last), augment)
-
-    def plain(augment: bool = True) -> Iterator[float]:
-        return plain_loop(twin(model), images, labels, epsilon, augment)
-
-    # Images are drawn differently by both augmentations, so the losses are compared without.
-    check = measure({"plain": plain(False), "ours": ours(model, "float32", augment=False)}, COMPARED - 1)
-    apart = difference(check["plain"].losses, check["ours"].losses)
-    grafted = _grafted(model, shape)
-    loops = {PLAIN: plain()}
+    apart = compare_losses(name)
+    loops = {PLAIN: Loop(name, plain=True)}
     for precision in ("float32", "bfloat16"):
-        loops[f"ours, {precision}"] = ours(model, precision)
-        loops[f"ours, {precision}, channels last"] = ours(model, precision, channels_last=True)
-        loops[f"grafted, {precision}"] = ours(grafted, precision)
-    timed = measure(loops, steps)
+        loops[f"ours, {precision}"] = Loop(name, precision=precision)
+        loops[f"ours, {precision}, channels last"] = Loop(name, precision=precision, channels_last=True)
+        loops[f"grafted, {precision}"] = Loop(name, grafted=True, precision=precision)
+    with ExitStack() as stack:
+        running = {key: stack.enter_context(closing(elsewhere(loop, threads))) for key, loop in loops.items()}
+        timed = measure(running, steps)
     say(f"{name}: largest relative difference of {COMPARED} losses {apart:.1e}")
     for loop in timed:
         say(line(loop, timed))
     return apart <= 1e-4
+
+
+def compare_losses(name: str) -> float:
+    """How far the first losses of both loops are apart; images are not augmented, as each loop draws differently."""
+    model, shape = _model(name)
+    images, labels = torch.rand(4 * BATCH, *shape), torch.randint(0, 10, (4 * BATCH,))
+    epsilon = EPSILON.get(name, 2 / 255)
+    plain = plain_loop(copy.deepcopy(model), images, labels, epsilon, False)
+    ours = our_loop(model, images, labels, _settings(epsilon, "float32", False), False)
+    check = measure({"plain": clocked(plain), "ours": clocked(ours)}, COMPARED - 1)
+    return difference(check["plain"].losses, check["ours"].losses)
 
 
 def line(loop: str, timed: dict[str, Timed]) -> str:
@@ -229,7 +288,7 @@ def main() -> int:
         parser.error("--steps and --threads must be at least 1")
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} threads, batches of {BATCH}")
-    agree = [benchmark(name, arguments.steps, print) for name in arguments.networks]
+    agree = [benchmark(name, arguments.steps, arguments.threads, print) for name in arguments.networks]
     return 0 if all(agree) else 1
 
 

@@ -13,9 +13,9 @@ from abcrown_graft.config.experiments import find_config
 from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.models.normalize import Normalize
 
-PUBLISHED = ("cnnb", "convbig_mnist", "convbig_cifar", "convbig_svhn", "convhuge", "resnet4b")
+PUBLISHED = ("cnnb_paper", "convbig_mnist", "convbig_cifar", "convbig_svhn", "convhuge", "resnet4b")
 PIPELINES = [f"{net}_{kind}" for net in PUBLISHED for kind in ("baseline", "graft")]
-TRAINED = ["cnna_cifar", "cnna_mnist", "resnet2b_cifar"]
+TRAINED = ["cnna_cifar", "cnna_mnist", "cnnb_baseline", "cnnb_graft", "resnet2b_cifar"]
 EPSILON = {"CIFAR": 2 / 255, "SVHN": 2 / 255, "MNIST": 0.1}
 PIXELS = {"CIFAR": (3, 32, 32), "SVHN": (3, 32, 32), "MNIST": (1, 28, 28)}
 
