@@ -10,8 +10,10 @@ import torch
 
 from abcrown_graft.config import Config, check_engine, load_config
 from abcrown_graft.config.experiments import find_config
+from abcrown_graft.graft.surgery import grafted_modules
 from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.models.normalize import Normalize
+from abcrown_graft.pipeline.inputs import configured_model
 
 PUBLISHED = ("cnnb_paper", "convbig_mnist", "convbig_cifar", "convbig_svhn", "convhuge", "resnet4b")
 PIPELINES = [f"{net}_{kind}" for net in PUBLISHED for kind in ("baseline", "graft")]
@@ -73,3 +75,10 @@ def test_baseline_and_graft_differ_in_grafting_alone(net: str):
 def test_the_head_of_the_file_says_how_to_run_it(name: str):
     text = find_config(f"exp_configs/{name}.yaml").read_text(encoding="utf-8")
     assert f"abcrown --config exp_configs/{name}.yaml" in text and "# Weights: " in text
+
+
+@pytest.mark.parametrize(("name", "grafted"), [("cnnb_baseline", 0), ("cnnb_graft", 8317)])
+def test_the_committed_weights_are_of_this_network(name: str, grafted: int):
+    model = configured_model(loaded(name))
+    assert sum(int(module.mask.sum()) for module in grafted_modules(model.core).values()) == grafted
+    assert sum(math.prod(shape) for _, shape in model.identity.sites.items()) == 16_634
