@@ -291,7 +291,9 @@ def test_results_are_lines_of_json_for_other_tools() -> None:
     assert {"index", "label", "predicted", "verdict", "status", "seconds"} <= results[0].keys()
 
 
-@pytest.mark.parametrize("config", ("cnnb_paper_graft", "convbig_mnist_baseline", "convhuge_graft", "resnet4b_baseline"))
+@pytest.mark.parametrize(
+    "config", ("cnnb_paper_graft", "convbig_mnist_baseline", "convhuge_graft", "resnet4b_baseline")
+)
 def test_published_experiments_lack_only_weights_and_say_how_to_make_them(config: str) -> None:
     found = run_main(abcrown.main, "--config", config)
     assert found.code == 2 and found.err.count("\n") == 1
