@@ -52,9 +52,7 @@ def _(operator: op.AvgPool2d, coefficients: Tensor, input_shapes: tuple[Shape, .
     size = operator.kernel[0] * operator.kernel[1]
     weight = coefficients.new_full((channels, 1, *operator.kernel), 1 / size)
     shape = (len(coefficients), *input_shapes[0])
-    pulled = torch.nn.grad.conv2d_input(
-        shape, weight, coefficients, operator.stride, operator.padding, groups=channels
-    )
+    pulled = torch.nn.grad.conv2d_input(shape, weight, coefficients, operator.stride, operator.padding, groups=channels)
     return (pulled,), 0.0
 
 

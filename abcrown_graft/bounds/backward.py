@@ -18,9 +18,7 @@ from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
 
 
-def lower_bound(
-    network: Network, start: str, rows: Tensor, relaxations: Mapping[str, Relaxation], box: Box
-) -> Tensor:
+def lower_bound(network: Network, start: str, rows: Tensor, relaxations: Mapping[str, Relaxation], box: Box) -> Tensor:
     """Lower bounds `(batch, spec)` of the linear functions `rows` of node `start` over the box.
 
     Args:

@@ -15,12 +15,21 @@ from abcrown_graft.bounds.box import Box
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import apply
+from abcrown_graft.network.graph import Network
 
 
 @singledispatch
 def interval(operator: op.Operator, *inputs: Box) -> Box:
     """A box that holds the operator's output for all inputs in the given boxes."""
     raise UnsupportedError(f"operator {type(operator).__name__} has no interval rule")
+
+
+def interval_boxes(network: Network, box: Box) -> dict[str, Box]:
+    """Interval bounds of every node's output, by name."""
+    boxes = {network.input.name: box}
+    for node in network.nodes[1:]:
+        boxes[node.name] = interval(node.operator, *(boxes[name] for name in node.inputs))
+    return boxes
 
 
 def _centre_radius(operator: op.Conv2d | op.Linear, x: Box) -> Box:

@@ -158,9 +158,7 @@ def _window_matrix(operator: op.Conv2d, h: int, w: int) -> Tensor:
     return _convolved(operator, unit)
 
 
-def _moved(
-    windows: Windows, values: Tensor, operator: op.Conv2d | op.AvgPool2d, shape: tuple[int, ...]
-) -> Windows:
+def _moved(windows: Windows, values: Tensor, operator: op.Conv2d | op.AvgPool2d, shape: tuple[int, ...]) -> Windows:
     top = windows.top * operator.stride[0] - operator.padding[0]
     left = windows.left * operator.stride[1] - operator.padding[1]
     return replace(windows, values=values, top=top, left=left, shape=shape).trimmed()

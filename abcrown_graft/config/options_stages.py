@@ -189,9 +189,7 @@ STAGE_OPTIONS: tuple[Option, ...] = (
     _stage("tune.momentum", FLOAT, 0.9, "Momentum of the optimiser.", low=0, high=1),
     _stage("tune.weight_decay", FLOAT, 5e-4, "Weight decay of the weights; slopes and intercepts have none.", low=0),
     _stage("tune.gradalign", FLOAT, 0.2, "Weight of the GradAlign term of fat; 0 switches it off.", low=0),
-    _stage(
-        "tune.freeze_weights", BOOLEAN, False, "Tune slopes and intercepts only.", flag="--freeze_weights"
-    ),
+    _stage("tune.freeze_weights", BOOLEAN, False, "Tune slopes and intercepts only.", flag="--freeze_weights"),
     _stage(
         "tune.prune",
         BOOLEAN,

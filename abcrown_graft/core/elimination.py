@@ -104,8 +104,6 @@ def _without_layer(core: Core, number: int) -> Core:
         return {j - (j > number): block for j, block in blocks.items() if j != number}
 
     layers = tuple(
-        replace(layer, from_layers=renumbered(layer.from_layers))
-        for k, layer in enumerate(core.layers)
-        if k != number
+        replace(layer, from_layers=renumbered(layer.from_layers)) for k, layer in enumerate(core.layers) if k != number
     )
     return replace(core, layers=layers, out_layers=tuple(b for k, b in enumerate(core.out_layers) if k != number))

@@ -124,7 +124,7 @@ def _epoch(
     total = 0.0
     order = torch.randperm(len(images), generator=stream(settings.seed, _ORDER, epoch)).to(images.device)
     for index in order.split(settings.batch_size):
-        loss = _robust_loss(model, images[index], labels[index], settings, noise)
+        loss = fat_loss(model, images[index], labels[index], settings, noise).loss
         value = loss.item()
         if not math.isfinite(value):
             raise AbcrownGraftError(
@@ -137,12 +137,6 @@ def _epoch(
         model.choose()
         total += value * len(index)
     return total / len(images)
-
-
-def _robust_loss(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: LearnSettings, noise: torch.Generator
-) -> Tensor:
-    return fat_loss(model, images, labels, settings, noise).loss
 
 
 class ScoredNetwork(nn.Module):

@@ -20,7 +20,7 @@ from abcrown_graft.errors import ConfigError, MaskError
 from abcrown_graft.graft.channels import channel_units, take_units
 from abcrown_graft.graft.identity import explain_sites
 from abcrown_graft.graft.mappings import MAPPINGS
-from abcrown_graft.graft.presets import PRESETS, Stage
+from abcrown_graft.graft.presets import PRESETS, Stage, needs_significance
 
 SCOPES = ("global", "layer")
 GRANULARITIES = ("neuron", "channel")
@@ -78,7 +78,7 @@ def select_mask(
     _check_options(ratio, scope, granularity, gamma, stages, layer_cap)
     schedule = partial(PRESETS[preset], gamma=gamma, stages=stages)
     if significance is None:
-        if any(stage.significance for stage in schedule(1)):
+        if needs_significance(preset, gamma, stages):
             raise ConfigError(f"mask preset {preset!r} needs significance scores; give them or use preset 'unstable'")
         significance = {name: torch.zeros_like(score) for name, score in instability.items()}
     _check_same_sites(instability, significance)
@@ -88,7 +88,7 @@ def select_mask(
     for names in groups:
         r_u, r_s = (MAPPINGS[mapping](_flatten(scores, names)) for scores in (instability, significance))
         sizes = [instability[name].numel() for name in names]
-        target = round(ratio * sum(sizes))
+        target = target_count(sizes, ratio)
         room = _room(names, sizes, target, layer_cap)
         flat = [score.numpy() for score in (r_u, r_s, _flatten(chance, names))]
         if granularity == "channel":

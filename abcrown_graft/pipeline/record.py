@@ -11,6 +11,7 @@ from abcrown_graft.graft.presets import needs_significance
 from abcrown_graft.pipeline.artifacts import BASELINE, baseline_folder, output_folder, read_json, write_json
 from abcrown_graft.pipeline.baseline import is_grafted_here, is_trained_here
 
+RECORD = "run.json"
 GRAFTING = {
     "paper": "grafting",
     "thesis": "grafting (thesis)",
@@ -23,7 +24,7 @@ PRUNING = {"magnitude": "SAP", "gradient": "GAP", "learned": "Hydra"}  # of the 
 
 def record_path(config: Config) -> Path:
     """Where the record lies."""
-    return output_folder(config) / "run.json"
+    return output_folder(config) / RECORD
 
 
 def write_record(config: Config) -> None:

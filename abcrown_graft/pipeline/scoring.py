@@ -72,7 +72,7 @@ def _count(
     recorder: InstabilityRecorder,
     device: str,
 ) -> None:
-    """Runs the cascade without attack over the images that the dump does not have yet."""
+    """Runs as much of the cascade as the population needs over the images that the dump does not have yet."""
     known = set(recorder.dump.indices.tolist())
     todo = [index for index in counted_images(config, len(data)) if index not in known]
     settings = _count_settings(config, recorder)

@@ -55,8 +55,7 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
     mask = read_mask(artifact(config, "mask.path"), plain.identity)
     if not mask.same_weights(plain.identity):
         reporter.say("note: the mask was made for other weights of this architecture")
-    line = (0.0, 0.0) if settings.prune else (config["tune.slope"], config["tune.intercept"])
-    core = graft(plain.core, mask.masks, *line)
+    core = graft(plain.core, mask.masks, config["tune.slope"], config["tune.intercept"])
     model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
     path = artifact(config, "tune.checkpoint")
     result = _learn(tune, config, reporter, model, data, settings, path, device)

@@ -16,9 +16,9 @@ from abcrown_graft.errors import FileFormatError
 from abcrown_graft.pipeline.artifacts import artifact, read_json
 from abcrown_graft.pipeline.comparison import dump_path, results_path
 from abcrown_graft.pipeline.evaluation import evaluation_path
+from abcrown_graft.pipeline.record import RECORD
 
 NAMES = ("baseline", "grafted")
-RECORD = "run.json"
 KINDS: Mapping[str, type | tuple[type, ...]] = {"baseline": str, "label": str, "seed": int}
 
 

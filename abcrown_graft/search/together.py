@@ -61,9 +61,7 @@ class _Workshop:
             found.update(zip(numbers, self._batch(kind, chosen), strict=True))
         return found
 
-    def _batch(
-        self, kind: tuple[object, ...], tasks: list[Task] | list[BoxTask]
-    ) -> list[Found | Exception | None]:
+    def _batch(self, kind: tuple[object, ...], tasks: list[Task] | list[BoxTask]) -> list[Found | Exception | None]:
         if len(tasks) > 1 and kind not in self._one_by_one:
             try:
                 return [*(bound_boxes(tasks) if isinstance(tasks[0], BoxTask) else self._jointly(tasks))]

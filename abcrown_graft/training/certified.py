@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from abcrown_graft.bounds.backward import lower_bound, minimum_over_box
 from abcrown_graft.bounds.box import Box
-from abcrown_graft.bounds.interval import interval
+from abcrown_graft.bounds.interval import interval_boxes
 from abcrown_graft.bounds.relaxation import relax
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
@@ -74,14 +74,6 @@ def margin_bounds(network: Network, box: Box, labels: Tensor, beta: float) -> Te
     lines = {node.name: relax(node.operator, boxes[node.inputs[0]]) for node in network.activations}
     crown = lower_bound(network, network.output.name, rows, lines, box)
     return crown if beta == 1 else beta * crown + (1 - beta) * interval_margins(network, boxes, rows)
-
-
-def interval_boxes(network: Network, box: Box) -> dict[str, Box]:
-    """Interval bounds of every node's output, by name."""
-    boxes = {network.input.name: box}
-    for node in network.nodes[1:]:
-        boxes[node.name] = interval(node.operator, *(boxes[name] for name in node.inputs))
-    return boxes
 
 
 def interval_margins(network: Network, boxes: dict[str, Box], rows: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.training.checks import check_data
-from abcrown_graft.training.fat import fat_perturbation, input_gradient, perturbation_box
+from abcrown_graft.training.fat import fat_perturbation, input_gradient, signed_ascent
 from abcrown_graft.training.modes import device_of, evaluating
 from abcrown_graft.training.seeds import stream
 
@@ -138,12 +140,9 @@ def _withstands(
 ) -> Tensor:
     """Whether each image of the batch is still classified correctly after the attack from `start`."""
     device = device_of(model)
-    images, labels, delta = images.to(device), labels.to(device), start.to(device)
-    lower, upper = perturbation_box(images, epsilon)
-    delta = delta.clamp(lower, upper)
-    for _ in range(steps):
-        gradient = input_gradient(model, images + delta, labels)
-        delta = (delta + step * epsilon / steps * gradient.sign()).clamp(lower, upper)
+    images, labels = images.to(device), labels.to(device)
+    gradient = partial(input_gradient, labels=labels)
+    delta = signed_ascent(model, images, start.to(device), gradient, epsilon, steps, step * epsilon / steps)
     with torch.no_grad():
         return hits(model(images + delta), labels).cpu()
 

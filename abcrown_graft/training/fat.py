@@ -8,14 +8,15 @@ the loss itself sees train mode. Noise is drawn on the generator's device.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abcrown_graft.training.modes import evaluating
+from abcrown_graft.training.modes import evaluating, frozen
 from abcrown_graft.training.second_order import input_gradient_first
 from abcrown_graft.training.settings import AdversarialSettings
 
@@ -37,12 +38,42 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor, create_grap
 
     Needs a model that treats images independently (eval mode). It is the gradient of the batch's mean
     cross-entropy up to the factor `batch`, and unlike that the same in any batch. With `create_graph` it can be
-    differentiated once more, in the model's parameters.
+    differentiated once more, in the model's parameters; without it they are constants meanwhile.
     """
     point = images.detach().requires_grad_()
-    with torch.enable_grad(), input_gradient_first(point) if create_graph else nullcontext():
+    with torch.enable_grad(), input_gradient_first(point) if create_graph else frozen(model.parameters()):
         loss = F.cross_entropy(model(point), labels, reduction="sum")
         return torch.autograd.grad(loss, point, create_graph=create_graph)[0]
+
+
+def signed_ascent(
+    model: nn.Module,
+    images: Tensor,
+    start: Tensor,
+    gradient: Callable[[nn.Module, Tensor], Tensor],
+    epsilon: float,
+    steps: int,
+    size: float,
+) -> Tensor:
+    """Signed-gradient steps for the model in eval mode; the modes of its modules are put back.
+
+    Args:
+        model: maps pixels in [0, 1] to logits.
+        images: `(batch, *shape)`, in [0, 1].
+        start: δ to start from, shaped like `images`; it is clipped.
+        gradient: of what is to be raised, at perturbed images.
+        epsilon: radius in pixel units.
+        steps, size: number of steps and their size in pixel units.
+
+    Returns:
+        δ, shaped like `images`, with |δ| ≤ ε and images + δ in [0, 1].
+    """
+    lower, upper = perturbation_box(images, epsilon)
+    delta = start.clamp(lower, upper)
+    with evaluating(model):
+        for _ in range(steps):
+            delta = (delta + size * gradient(model, images + delta).sign()).clamp(lower, upper)
+    return delta
 
 
 def uniform_noise(images: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -67,11 +98,8 @@ def fat_perturbation(
     Returns:
         δ, shaped like `images`, with |δ| ≤ ε and images + δ in [0, 1].
     """
-    lower, upper = perturbation_box(images, epsilon)
-    start = uniform_noise(images, epsilon, generator).clamp(lower, upper)
-    with evaluating(model):
-        gradient = input_gradient(model, images + start, labels)
-    return (start + step * epsilon * gradient.sign()).clamp(lower, upper)
+    start = uniform_noise(images, epsilon, generator)
+    return signed_ascent(model, images, start, partial(input_gradient, labels=labels), epsilon, 1, step * epsilon)
 
 
 def gradalign(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.bounds.interval import interval_boxes
+from abcrown_graft.graft.surgery import grafted_modules
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.specification.robustness import linf_box
-from abcrown_graft.training.certified import interval_boxes
 from abcrown_graft.training.settings import TuneSettings
 
 
@@ -25,7 +25,7 @@ def tuning_penalty(model: nn.Module, images: Tensor, settings: TuneSettings) -> 
 
 def slope_distance(model: nn.Module, target: float) -> Tensor:
     """½ Σ (slope − target)² over the grafted neurons; its gradient is SGD's weight decay around `target`."""
-    grafted = [module for module in model.modules() if isinstance(module, GraftedReLU)]
+    grafted = grafted_modules(model).values()
     return 0.5 * torch.stack([(module.slope - target)[module.mask].square().sum() for module in grafted]).sum()
 
 

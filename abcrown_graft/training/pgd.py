@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abcrown_graft.training.fat import BatchLoss, perturbation_box, uniform_noise
+from abcrown_graft.training.fat import BatchLoss, signed_ascent, uniform_noise
 from abcrown_graft.training.modes import evaluating
 from abcrown_graft.training.settings import AdversarialSettings
 
@@ -49,34 +49,17 @@ def trades_loss(
 
 
 def ascend(
-    model: nn.Module,
-    images: Tensor,
-    start: Tensor,
-    loss: Callable[[Tensor], Tensor],
-    settings: AdversarialSettings,
+    model: nn.Module, images: Tensor, start: Tensor, loss: Callable[[Tensor], Tensor], settings: AdversarialSettings
 ) -> Tensor:
-    """Signed-gradient steps that raise a loss of the model in eval mode; its modules' modes are put back.
+    """δ that raises a loss of the logits `(batch, classes)`, a sum over images, by the steps of the settings."""
 
-    Args:
-        model: maps pixels in [0, 1] to logits.
-        images: `(batch, *shape)`, in [0, 1].
-        start: δ to start from, shaped like `images`; it is clipped.
-        loss: of logits `(batch, classes)`; a sum over images.
-        settings: epsilon, steps and step.
+    def gradient(model: nn.Module, images: Tensor) -> Tensor:
+        point = images.detach().requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(loss(model(point)), point)[0]
 
-    Returns:
-        δ, shaped like `images`, with |δ| ≤ ε and images + δ in [0, 1].
-    """
-    lower, upper = perturbation_box(images, settings.epsilon)
-    delta = start.clamp(lower, upper)
     size = settings.pgd_step * settings.epsilon / settings.pgd_steps
-    with evaluating(model):
-        for _ in range(settings.pgd_steps):
-            point = (images + delta).requires_grad_()
-            with torch.enable_grad():
-                gradient = torch.autograd.grad(loss(model(point)), point)[0]
-            delta = (delta + size * gradient.sign()).clamp(lower, upper)
-    return delta
+    return signed_ascent(model, images, start, gradient, settings.epsilon, settings.pgd_steps, size)
 
 
 def _divergence(clean: Tensor, perturbed: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from abcrown_graft.errors import MaskError
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.graft.surgery import grafted_modules
 from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
 from abcrown_graft.training.modes import frozen
 from abcrown_graft.training.penalties import tuning_penalty
@@ -77,10 +77,7 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
         MaskError: there is no grafted activation.
     """
     grafted = [
-        parameter
-        for module in model.modules()
-        if isinstance(module, GraftedReLU)
-        for parameter in (module.slope, module.intercept)
+        parameter for module in grafted_modules(model).values() for parameter in (module.slope, module.intercept)
     ]
     if not grafted:
         raise MaskError("the model has no grafted activation to tune; graft a mask into it first")

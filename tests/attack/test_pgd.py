@@ -19,9 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = PGDSettings(steps=12, restarts=3)
 
 
-def attack(
-    network: Network, box: Box, rows: torch.Tensor, settings: PGDSettings, seeds: Sequence[int]
-) -> AttackResult:
+def attack(network: Network, box: Box, rows: torch.Tensor, settings: PGDSettings, seeds: Sequence[int]) -> AttackResult:
     """Every row is a clause of its own."""
     specification = Specification(box, rows.unsqueeze(2), rows.new_zeros(*rows.shape[:2], 1))
     return pgd_attack(network, specification, settings, seeds)

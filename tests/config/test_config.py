@@ -50,9 +50,7 @@ configurations = st.dictionaries(st.sampled_from(sorted(SCHEMA)), st.none(), max
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=configurations, only_changed=st.booleans())
-def test_written_configurations_read_back_equal(
-    tmp_path: Path, changes: dict[str, Any], only_changed: bool
-) -> None:
+def test_written_configurations_read_back_equal(tmp_path: Path, changes: dict[str, Any], only_changed: bool) -> None:
     config = load_config(None).replace(changes)
     path = tmp_path / "a.yaml"
     path.write_text(config.to_yaml(only_changed), encoding="utf-8")

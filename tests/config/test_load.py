@@ -61,7 +61,7 @@ def test_values_as_users_write_them(tmp_path: Path) -> None:
             tmp_path,
             "specification:\n  epsilon: 1e-3\n  norm: .inf\n"
             "data: {mean: [0.1, 0.2, 3e-1], std: 1}\n"
-            "model:\n  name: Customized(\"m.py\", \"f\", a=1)\n"
+            'model:\n  name: Customized("m.py", "f", a=1)\n'
             "solver:\n  alpha-crown:\n    lr_alpha: 1\n",
         )
     )
@@ -74,10 +74,7 @@ def test_values_as_users_write_them(tmp_path: Path) -> None:
 
 
 def test_anchors_and_merge_keys(tmp_path: Path) -> None:
-    text = (
-        "train: &base\n  epochs: 5\n  lr: 0.2\n  batch_size: 32\n"
-        "tune:\n  <<: *base\n  lr: 0.3\n"
-    )
+    text = "train: &base\n  epochs: 5\n  lr: 0.2\n  batch_size: 32\ntune:\n  <<: *base\n  lr: 0.3\n"
     config = load_config(write(tmp_path, text))
     assert (config["train.lr"], config["tune.lr"]) == (0.2, 0.3)
     assert (config["tune.epochs"], config["tune.batch_size"]) == (5, 32)
@@ -187,9 +184,7 @@ def test_wrong_flags() -> None:
         load_config(None, {"solver.batchsize": 1})
 
 
-def test_the_environment_gives_the_data_folder_its_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_gives_the_data_folder_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABCROWN_GRAFT_DATA", "/sets")
     config = load_config(None)
     assert config["data.data_dir"] == "/sets"

@@ -67,8 +67,6 @@ def test_gradients_reach_slopes_and_intercepts_of_grafted_neurons_only():
     torch.testing.assert_close(z.grad, torch.tensor([[0.4, 1.0, 0.4]]))
 
 
-
-
 def test_the_mask_is_fixed_and_stored():
     grafted = activation([True, False])
     assert set(grafted.state_dict()) == {"mask", "slope", "intercept"}

@@ -12,7 +12,7 @@ from abcrown_graft.errors import ModelError
 from abcrown_graft.model_defs import resnet
 from abcrown_graft.models.build import build_model
 
-NETS = '''
+NETS = """
 import torch
 from torch import nn
 from abcrown_graft.errors import ModelError
@@ -30,7 +30,7 @@ def nothing(): pass
 def faulty(): raise RuntimeError("first line\\nsecond line")
 def faulty_too(): raise ModelError("too few pixels")
 def interrupted(): raise KeyboardInterrupt
-'''
+"""
 
 
 @pytest.fixture

@@ -57,8 +57,10 @@ def test_published_settings(name: str):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_training_makes_the_file_that_verification_reads(name: str):
     config = loaded(name)
-    assert config.path("model.path") == config.path("train.checkpoint") == Path("runs") / name.rpartition("_")[0] / (
-        "train.safetensors"
+    assert (
+        config.path("model.path")
+        == config.path("train.checkpoint")
+        == Path("runs") / name.rpartition("_")[0] / ("train.safetensors")
     )
     assert config.path("graft.checkpoint") == (config.path("tune.checkpoint") if name.endswith("graft") else None)
 

@@ -57,9 +57,7 @@ def test_counterexamples_of_two_networks_do_not_meet(tmp_path: Path) -> None:
     found = sorted(path.name for path in (tmp_path / "out").glob("counterexample*"))
     assert found == [f"counterexample_baseline_{index}.txt" for index in unsafe]
     mine = str(tmp_path / "mine" / "cex.txt")
-    named = configured(
-        tmp_path, general__save_adv_example=True, specification__epsilon=0.4, attack__cex_path=mine
-    )
+    named = configured(tmp_path, general__save_adv_example=True, specification__epsilon=0.4, attack__cex_path=mine)
     verify_stage(named, Listener(), "grafted")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
         f"cex_grafted_{index}.txt" for index in unsafe

@@ -129,8 +129,10 @@ class TestInputSplit:
 
 @pytest.mark.parametrize(
     ("device", "verifier", "chosen", "count"),
-    [("cpu", "bab", None, 1), ("cuda", "bab", None, 16), ("cuda", "bab", 3, 3), ("cpu", "skip", 5, 5)]
-    + [("cuda", "mip", None, 1), ("cuda", "auto", 1, 1)],
+    [
+        *[("cpu", "bab", None, 1), ("cuda", "bab", None, 16), ("cuda", "bab", 3, 3), ("cpu", "skip", 5, 5)],
+        *[("cuda", "mip", None, 1), ("cuda", "auto", 1, 1)],
+    ],
 )
 def test_instances_side_by_side(device: str, verifier: str, chosen: int | None, count: int) -> None:
     values = {"general__device": device, "general__complete_verifier": verifier, "bab__instances": chosen}

@@ -60,9 +60,7 @@ def test_the_stage_writes_beside_the_checkpoint(written: Written, tmp_path: Path
     assert [entry[2] for entry in written if entry[0] == "train/loss"] == [1, 2]
 
 
-def test_a_missing_package_is_named_before_anything_is_learnt(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_package_is_named_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"^train\.tensorboard: .* pip install tensorboard$"):
         train_stage(miniature(tmp_path, train__tensorboard=True), Listener())
