@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import MaskError
+from abcrown_graft.graft.fused import grafted_relu
 
 
 class GraftedReLU(nn.Module):
     """Per neuron `y = slope * z + intercept` where the mask is set, `max(z, 0)` elsewhere.
 
-    Computed as (b + a·z) + k·max(z, 0) with a, b, k = slope, intercept, 0 where the mask is set and 0, 0, 1 elsewhere:
-    selecting by a boolean of the batch's size would take most of the time of a training step's activations. Plain
-    differentiable operations, so second derivatives work (GradAlign needs them). Pruned neurons are grafted ones with
-    slope and intercept zero.
+    Differentiable twice (GradAlign needs it). Pruned neurons are grafted ones with slope and intercept zero.
 
     Args:
         mask: boolean, of the neurons' shape (no batch); fixed.
@@ -51,10 +49,25 @@ class GraftedReLU(nn.Module):
         """
         if not torch.jit.is_tracing() and z.shape[1:] != self.mask.shape:  # traced shapes are no numbers
             raise MaskError(f"a graft mask of shape {tuple(self.mask.shape)} on neurons of shape {tuple(z.shape[1:])}")
+        fusible = z.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
+        return self._fused(z) if fusible else self._plain(z)
+
+    def _plain(self, z: Tensor) -> Tensor:
+        """(b + a·z) + k·max(z, 0), with k = 1 for the ReLUs: cheaper than a selection by booleans."""
         slope = torch.where(self.mask, self.slope, 0.0).to(z.dtype)
         intercept = torch.where(self.mask, self.intercept, 0.0).to(z.dtype)
         kept = self.mask.logical_not().to(z.dtype)
         return (slope * z).add_(intercept).addcmul_(kept, z.relu())
+
+    def _fused(self, z: Tensor) -> Tensor:
+        wide = z.dim() == 4 and z.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if wide else torch.contiguous_format
+        lines = (
+            torch.where(self.mask, self.slope, 1.0),
+            torch.where(self.mask, self.intercept, 0.0),
+            torch.where(self.mask, -torch.inf, 0.0),
+        )
+        return grafted_relu(z, *(line[None].to(z.dtype, memory_format=layout) for line in lines))
 
     def extra_repr(self) -> str:
         return f"{int(self.mask.sum())} of {self.mask.numel()} neurons linear"
