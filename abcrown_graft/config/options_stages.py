@@ -91,6 +91,12 @@ STAGE_OPTIONS: tuple[Option, ...] = (
     ),
     _stage("train.channels_last", BOOLEAN, False, "Memory format of images and convolutions, of tune too."),
     _stage(
+        "train.compile",
+        BOOLEAN,
+        False,
+        "Run by torch.compile what is differentiated once, of tune too; not for ibp and crown-ibp.",
+    ),
+    _stage(
         "train.tensorboard",
         BOOLEAN,
         False,

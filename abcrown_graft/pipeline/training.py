@@ -92,7 +92,7 @@ def tune_settings(config: Config) -> TuneSettings:
 def _common(config: Config, section: str) -> dict[str, Any]:
     own = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign", "warmup")
     attack = ("method", "attack_step", "pgd_steps", "pgd_step", "trades_beta")
-    shared = (*attack, "precision", "channels_last", "augment", "validation")
+    shared = (*attack, "precision", "channels_last", "compile", "augment", "validation")
     return {
         **{name: config[f"{section}.{name}"] for name in own},
         **{name: config[f"train.{name}"] for name in shared},

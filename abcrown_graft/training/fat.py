@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from abcrown_graft.training.compiled import uncompiled
 from abcrown_graft.training.modes import evaluating, frozen
 from abcrown_graft.training.second_order import input_gradient_first
 from abcrown_graft.training.settings import AdversarialSettings
@@ -114,7 +115,7 @@ def gradalign(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, 
     noisy = images + uniform_noise(images, epsilon, generator)
     with evaluating(model):
         first = input_gradient(model, images, labels).flatten(1)
-        second = input_gradient(model, noisy, labels, create_graph=True).flatten(1)
+        second = input_gradient(uncompiled(model), noisy, labels, create_graph=True).flatten(1)
     first_size, second_size = _size(first), _size(second)
     kept = ((first_size > 0) & (second_size > 0)).flatten().nonzero().flatten()
     if len(kept) == 0:

@@ -17,6 +17,7 @@ from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError
 from abcrown_graft.training.augment import AUGMENTATIONS
 from abcrown_graft.training.certified import certified_accuracy
 from abcrown_graft.training.checks import check_data
+from abcrown_graft.training.compiled import compiled, explained
 from abcrown_graft.training.evaluate import correct, hits, one_step_accuracy
 from abcrown_graft.training.losses import LOSSES
 from abcrown_graft.training.modes import device_of, restored_modes, set_training
@@ -72,9 +73,13 @@ ResumePath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class _Run:
-    """What stays the same over the epochs: who learns from which images and how, and where progress is kept."""
+    """What stays the same over the epochs: who learns from which images and how, and where progress is kept.
+
+    `learner` is `model` as the losses run it.
+    """
 
     model: nn.Module
+    learner: nn.Module
     optimizer: Optimizer
     settings: AdversarialSettings
     learning: tuple[Tensor, Tensor]
@@ -131,6 +136,7 @@ def run_epochs(
     split = len(images) - settings.validation
     run = _Run(
         model=model,
+        learner=compiled(model) if settings.compile else model,
         optimizer=optimizer,
         settings=settings,
         learning=(images[:split], labels[:split]),
@@ -213,7 +219,7 @@ def _epoch(run: _Run, epoch: int) -> EpochRecord:
 
 def _learn(run: _Run, epoch: int) -> tuple[float, float]:
     """One pass over the training images: mean loss, and accuracy at the images that the loss looks at."""
-    model, settings, (images, labels) = run.model, run.settings, run.learning
+    model, settings, (images, labels) = run.learner, run.settings, run.learning
     device = device_of(model)
     order, noise = stream(settings.seed, _ORDER, epoch), stream(settings.seed, _NOISE, epoch, device=device)
     augment = AUGMENTATIONS[settings.augment]
@@ -224,10 +230,10 @@ def _learn(run: _Run, epoch: int) -> tuple[float, float]:
             progress = epoch + (number - 0.5) / len(pieces)
             _set_rates(run, progress)
             x, y = _laid_out(augment(images[index], order), settings).to(device), labels[index].to(device)
-            with _autocast(settings, device):
+            with _autocast(settings, device), explained(settings.section):
                 loss, logits = LOSSES[settings.method](model, x, y, settings, noise, progress)
                 if run.penalty is not None:
-                    loss = loss + run.penalty(model, x)
+                    loss = loss + run.penalty(run.model, x)
             value = loss.item()
             if not math.isfinite(value):
                 raise AbcrownGraftError(

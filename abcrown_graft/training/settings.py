@@ -45,6 +45,7 @@ class AdversarialSettings:
         warmup: epochs, or parts of one, over which the learning rate rises from 0.
         precision: a name in `PRECISIONS`; "bfloat16" is torch's automatic mixed precision, weights stay float32.
         channels_last: keep images and convolutions in that memory format.
+        compile: run the passes by torch.compile, but for the one that GradAlign differentiates twice.
 
     Raises:
         ConfigError: a value is out of range; the message names the key, e.g. `train.epochs`.
@@ -73,6 +74,7 @@ class AdversarialSettings:
     warmup: float = 0.0
     precision: str = "float32"
     channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "validation", "pgd_steps"):
@@ -89,7 +91,10 @@ class AdversarialSettings:
         self._check_choice("method", METHODS)
         if self.certified and self.epsilon_start + self.epsilon_length > self.epochs:
             raise self._wrong("epsilon_length", f"with epsilon_start must fit into the {self.epochs} epochs")
-        self._check_boolean("channels_last")
+        for key in ("channels_last", "compile"):
+            self._check_boolean(key)
+        if self.compile and self.certified:
+            raise self._wrong("compile", f"is not supported with method {self.method!r}; it must be false")
 
     @property
     def certified(self) -> bool:
