@@ -122,35 +122,3 @@ def as_boolean(values: Tensor, what: str) -> Tensor:
     if bool(wrong.any()):
         raise MaskError(f"{what}: a mask holds only 0 and 1 (1 = grafted), found {values[wrong][0].item()}")
     return values.to(torch.bool)
-
-
-def iou(a: GraftMask, b: GraftMask) -> float:
-    """Intersection over union of the grafted neurons of all sites; 1 if neither mask grafts any.
-
-    Raises:
-        MaskError: the masks have other sites or shapes.
-    """
-    _check_same_sites(a, b)
-    pairs = [(a.masks[name], b.masks[name]) for name in a.masks]
-    return _ratio(sum(int((x & y).sum()) for x, y in pairs), sum(int((x | y).sum()) for x, y in pairs))
-
-
-def iou_per_site(a: GraftMask, b: GraftMask) -> dict[str, float]:
-    """`iou` of every site.
-
-    Raises:
-        MaskError: the masks have other sites or shapes.
-    """
-    _check_same_sites(a, b)
-    pairs = {name: (a.masks[name], b.masks[name]) for name in a.masks}
-    return {name: _ratio(int((x & y).sum()), int((x | y).sum())) for name, (x, y) in pairs.items()}
-
-
-def _check_same_sites(a: GraftMask, b: GraftMask) -> None:
-    difference = explain_sites(a.model.sites, b.model.sites)
-    if difference:
-        raise MaskError(f"masks of different models cannot be compared; the second has {difference}")
-
-
-def _ratio(intersection: int, union: int) -> float:
-    return intersection / union if union else 1.0

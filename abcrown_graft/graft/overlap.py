@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from abcrown_graft.graft.mask import GraftMask, iou, iou_per_site
+from abcrown_graft.errors import MaskError
+from abcrown_graft.graft.identity import explain_sites
+from abcrown_graft.graft.mask import GraftMask
 
 WHOLE = "all"
 
@@ -17,8 +19,7 @@ class Overlap:
         site: its name; `WHOLE` for the model.
         neurons: there are this many.
         first, second: grafted by each mask.
-        both, either: grafted by both, and by at least one.
-        iou: both / either; 1 if neither mask grafts any.
+        both: grafted by both.
     """
 
     site: str
@@ -26,8 +27,16 @@ class Overlap:
     first: int
     second: int
     both: int
-    either: int
-    iou: float
+
+    @property
+    def either(self) -> int:
+        """Grafted by at least one mask."""
+        return self.first + self.second - self.both
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; 1 if neither mask grafts any neuron."""
+        return self.both / self.either if self.either else 1.0
 
 
 def overlaps(first: GraftMask, second: GraftMask) -> tuple[Overlap, ...]:
@@ -36,14 +45,14 @@ def overlaps(first: GraftMask, second: GraftMask) -> tuple[Overlap, ...]:
     Raises:
         MaskError: the masks have other sites or shapes.
     """
-    per_site = iou_per_site(first, second)
-    rows = [_overlap(site, first, second, share) for site, share in per_site.items()]
-    fields = ("neurons", "first", "second", "both", "either")
-    sums = {name: sum(getattr(row, name) for row in rows) for name in fields}
-    return (*rows, Overlap(WHOLE, **sums, iou=iou(first, second)))
+    difference = explain_sites(first.model.sites, second.model.sites)
+    if difference:
+        raise MaskError(f"masks of different models cannot be compared; the second has {difference}")
+    rows = [_overlap(site, first, second) for site in first.masks]
+    sums = (sum(getattr(row, name) for row in rows) for name in ("neurons", "first", "second", "both"))
+    return (*rows, Overlap(WHOLE, *sums))
 
 
-def _overlap(site: str, first: GraftMask, second: GraftMask, share: float) -> Overlap:
+def _overlap(site: str, first: GraftMask, second: GraftMask) -> Overlap:
     a, b = first.masks[site], second.masks[site]
-    counts = (int(a.sum()), int(b.sum()), int((a & b).sum()), int((a | b).sum()))
-    return Overlap(site, a.numel(), *counts, share)
+    return Overlap(site, a.numel(), int(a.sum()), int(b.sum()), int((a & b).sum()))

@@ -6,7 +6,7 @@ import torch
 from abcrown_graft import files
 from abcrown_graft.errors import FileFormatError, MaskError
 from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.mask import GraftMask, as_boolean, iou, iou_per_site
+from abcrown_graft.graft.mask import GraftMask, as_boolean
 
 MODEL = ModelIdentity("a" * 64, "b" * 64, {"z": (2, 2), "a": (4,)})
 FIRST = torch.tensor([[True, False], [True, True]])
@@ -106,18 +106,3 @@ def test_a_truncated_file_and_one_of_another_kind_are_refused(tmp_path):
     files.save_tensors(path, "significance", {"z": FIRST}, {})
     with pytest.raises(FileFormatError, match="'significance' file, expected 'mask'"):
         GraftMask.load(path)
-
-
-def test_intersection_over_union_overall_and_per_site():
-    other = mask(first=torch.tensor([[True, True], [False, False]]))
-    assert iou(mask(), other) == 2 / 5
-    assert iou_per_site(mask(), other) == {"z": 1 / 4, "a": 1.0}
-
-
-def test_empty_masks_are_equal_and_masks_of_other_sites_are_not_compared():
-    nothing = mask(torch.zeros_like(FIRST), torch.zeros_like(SECOND))
-    assert iou(nothing, nothing) == 1.0
-    assert iou(nothing, mask()) == 0.0
-    other = GraftMask({"z": FIRST}, ModelIdentity("a", "b", {"z": (2, 2)}))
-    with pytest.raises(MaskError, match="missing sites: 'a'"):
-        iou(mask(), other)

@@ -20,26 +20,6 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.fixture
-def model() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(
-            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(36, 6), nn.ReLU(), nn.Linear(6, 3)
-        )
-
-
-@pytest.fixture
-def images() -> Tensor:
-    inner = torch.rand(8, 2, 5, 5, generator=seeded(1))
-    return (inner * 1.4 - 0.2).clamp(0, 1)  # many pixels are black or white
-
-
-@pytest.fixture
-def labels() -> Tensor:
-    return torch.arange(8) % 3
-
-
 def naive_perturbation(model: nn.Module, images: Tensor, labels: Tensor, step: float, seed: int) -> Tensor:
     """The words of the method, one after the other."""
     model = copy.deepcopy(model).eval()
