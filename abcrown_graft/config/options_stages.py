@@ -219,6 +219,12 @@ STAGE_OPTIONS: tuple[Option, ...] = (
     ),
     _stage("tune.slope", FLOAT, 0.4, "Slope that grafted neurons start from."),
     _stage("tune.intercept", FLOAT, 0.0, "Intercept that grafted neurons start from."),
+    _stage(
+        "tune.fit_lines",
+        BOOLEAN,
+        False,
+        "Start every grafted neuron instead from the least-squares line of its ReLU over the images of significance.",
+    ),
     _stage("tune.checkpoint", PATH, None, "File that receives the grafted and tuned network."),
     _stage("evaluate.pgd_steps", INTEGER, 100, "Gradient steps of the attack that measures robust accuracy.", low=0),
     _stage("evaluate.pgd_restarts", INTEGER, 1, "Random starts of that attack.", low=1),

@@ -61,6 +61,7 @@ def label(config: Config) -> str:
         return BASELINE if method == "fat" or not is_trained_here(config) else f"{BASELINE} ({method})"
     name = _pruning(config) if config["tune.prune"] else _grafting(config)
     notes = ["by channel"] if config["mask.granularity"] == "channel" else []
+    notes += ["fitted lines"] if config["tune.fit_lines"] else []
     notes += ["weights frozen"] if config["tune.freeze_weights"] else []
     return ", ".join([f"{name} {100 * config['mask.ratio']:g} %", *notes])
 

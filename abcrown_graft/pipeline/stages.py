@@ -37,6 +37,7 @@ VERIFY = (
 LEFT_OPEN = ("solver.", "attack.", "bab.", "general.complete_verifier", "general.enable_incomplete_verification")
 SCORE = ("significance.",)
 LEARN = ("train.attack_step", "tune.slope", "tune.intercept")  # what learned scores depend on besides
+FITTED = ("significance.samples", "significance.batch_size")  # what fitted lines depend on besides
 NOT_SETTINGS = ("data.data_dir", "attack.cex_path", *DEFAULTS)  # where things lie
 
 
@@ -96,7 +97,7 @@ def _grafting(config: Config) -> list[Stage]:
         name = f"significance {config['significance.method']}"
         score = (*SUBJECT, *SCORE, *(LEARN if config["significance.method"] == "learned" else ()))
         stages.append(Stage(name, lambda r: significance_stage(plain, r), score, (weights,), scores, shared=True))
-    tuning = (*SUBJECT, "train.", "tune.")
+    tuning = (*SUBJECT, "train.", "tune.", *(FITTED if config["tune.fit_lines"] else ()))
     stages.append(Stage("mask", lambda r: mask_stage(config, r), ("mask.",), (dump, *scores), (mask,)))
     stages.append(Stage("tune", lambda r: tune_stage(config, r), tuning, (weights, mask), (tuned,)))
     return stages

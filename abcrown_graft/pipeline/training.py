@@ -18,7 +18,8 @@ from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import append_record, keep_aside, write_atomically
-from abcrown_graft.graft.surgery import graft
+from abcrown_graft.graft.fitting import fitted_lines
+from abcrown_graft.graft.surgery import SiteValues, graft
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, prepare, read_mask
 from abcrown_graft.pipeline import inputs
@@ -26,6 +27,7 @@ from abcrown_graft.pipeline.artifacts import artifact
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.scalars import scalar_log
+from abcrown_graft.pipeline.scoring import scored_part
 from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.loop import EpochRecord, TrainResult
 from abcrown_graft.training.settings import TrainSettings, TuneSettings
@@ -55,13 +57,22 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
     mask = read_mask(artifact(config, "mask.path"), plain.identity)
     if not mask.same_weights(plain.identity):
         reporter.say("note: the mask was made for other weights of this architecture")
-    core = graft(plain.core, mask.masks, config["tune.slope"], config["tune.intercept"])
+    core = graft(plain.core, mask.masks, *_starting_lines(config, plain, device))
     model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
     path = artifact(config, "tune.checkpoint")
     result = _learn(tune, config, reporter, model, data, settings, path, device)
     about = {"stage": "tune", "plain": plain.identity.to_header(), "mask": dict(mask.provenance), "grafted": mask.count}
     _save(config, reporter, path, core, data, result, about)
     return path
+
+
+def _starting_lines(config: Config, plain: LoadedModel, device: str) -> tuple[SiteValues, SiteValues]:
+    """Slopes and intercepts that tuning starts from."""
+    if not config["tune.fit_lines"]:
+        return config["tune.slope"], config["tune.intercept"]
+    images = scored_part(config, inputs.images(config, "train")).images.to(device)
+    network = plain.exact.to(device, torch.float32)
+    return fitted_lines(network, images, config["significance.batch_size"])
 
 
 def train_settings(config: Config) -> TrainSettings:
@@ -82,7 +93,13 @@ def tune_settings(config: Config) -> TuneSettings:
     """The section `tune`; method, attack, augmentation, precision and validation images are those of `train`.
 
     Certified methods have no schedule of epsilon here: the network has been through it.
+
+    Raises:
+        ConfigError: a value is out of range, or `tune.fit_lines` is set for neurons that are pruned.
     """
+    if config["tune.prune"] and config["tune.fit_lines"]:
+        where = f"{config.origin('tune.fit_lines')}: tune.fit_lines"
+        raise ConfigError(f"{where}: pruned neurons have no lines; set it or tune.prune to false")
     own = ("slope_lr", "freeze_weights", "prune", "slope_decay", "slope_target", "relu_stability")
     return TuneSettings(
         **_common(config, "tune"), kappa=config["train.kappa"], **{name: config[f"tune.{name}"] for name in own}

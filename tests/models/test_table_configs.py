@@ -12,18 +12,20 @@ from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.pipeline.record import label
 from abcrown_graft.pipeline.several import check_apart, with_seeds
 from abcrown_graft.pipeline.training import train_settings, tune_settings
+from abcrown_graft.training.settings import CERTIFIED
 
 LABELS = {
     "baseline": "baseline",
     "gap50": "GAP 50 %",
     "graft30": "grafting 30 %",
     "graft50": "grafting 50 %",
+    "graft50_fit": "grafting 50 %, fitted lines",
     "graft80": "grafting 80 %",
     "random50": "random 50 %",
     "sap50": "SAP 50 %",
 }
 TABLES = {
-    "mnist_cnn_a": LABELS,
+    "mnist_cnn_a": {**LABELS, "hydra50": "Hydra 50 %", "ibp": "baseline (ibp)", "crown_ibp": "baseline (crown-ibp)"},
     "mnist_convbig": LABELS,
     "cifar_cnn_b": {**LABELS, "hydra50": "Hydra 50 %"},
     "ablation": {
@@ -32,8 +34,11 @@ TABLES = {
         "gamma2": "grafting by 2 r_u - r_s 50 %",
         "unstable": "grafting by r_u 50 %",
         "paper": "grafting 50 %",
+        "per_layer": "grafting 50 % of each layer",
+        "random": "random 50 %",
     },
 }
+IMAGES = {"ablation": (100, 1000)}  # of the test split: verified, and evaluated; elsewhere 200 and all
 EPSILON = {"MNIST": 0.1, "CIFAR": 2 / 255}
 
 
@@ -61,7 +66,8 @@ def test_every_setting_is_one_that_the_stages_and_the_native_engine_take(table: 
         tune_settings(config)
         assert model_definition(config["model.name"]).input_shape is not None
         assert config["specification.epsilon"] == pytest.approx(EPSILON[config["data.dataset"]], rel=1e-9)
-        assert (config["data.start"], config["data.end"], config["evaluate.limit"]) == (0, 200, None)
+        images = config["data.end"] - config["data.start"], config["evaluate.limit"]
+        assert images == IMAGES.get(table, (200, None))
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -71,8 +77,16 @@ def test_rows_differ_in_little(table: str) -> None:
         assert lines[0].startswith("include: ../") and len(lines) <= 12, file
 
 
-def test_the_ablation_shares_a_row_and_the_plain_network_with_the_table() -> None:
-    ablation, table = rows("ablation"), rows("mnist_cnn_a")
-    assert ablation["paper"] == table["graft50"]
-    assert {config["pipeline.baseline"] for config in ablation.values()} == {"runs/tables/mnist_cnn_a/baseline"}
-    assert table["baseline"].path("pipeline.output", must_exist=False) == Path("runs/tables/mnist_cnn_a/baseline")
+def test_the_ablation_has_one_plain_network() -> None:
+    configs = rows("ablation").values()
+    assert {config["pipeline.baseline"] for config in configs} == {"runs/tables/ablation/baseline"}
+    assert {config["mask.ratio"] for config in configs} == {0.5}
+
+
+def test_a_table_has_one_plain_network_for_all_that_is_grafted() -> None:
+    for table in ("mnist_cnn_a", "mnist_convbig", "cifar_cnn_b"):
+        own = Path(f"runs/tables/{table}/baseline")
+        for name, config in rows(table).items():
+            certified = config["train.method"] in CERTIFIED
+            expected = Path(f"runs/tables/{table}/{name}") if certified else own
+            assert config.path("pipeline.baseline", must_exist=False) == expected, name

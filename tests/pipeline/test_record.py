@@ -30,6 +30,7 @@ PRUNED = {"mask__preset": "insignificant", "tune__prune": True}
         ({"significance__method": "variance"}, "grafting (variance) 50 %"),
         ({"mask__granularity": "channel"}, "grafting 50 %, by channel"),
         ({"tune__freeze_weights": True}, "grafting 50 %, weights frozen"),
+        ({"tune__fit_lines": True}, "grafting 50 %, fitted lines"),
         ({**PRUNED, "significance__method": "magnitude"}, "SAP 50 %"),
         ({**PRUNED, "significance__method": "gradient"}, "GAP 50 %"),
         ({**PRUNED, "significance__method": "learned", "mask__ratio": 0.3}, "Hydra 30 %"),

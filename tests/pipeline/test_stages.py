@@ -70,6 +70,12 @@ def test_learned_scores_depend_on_what_they_are_learned_with(tmp_path: Path) -> 
     assert "tune.slope" not in stages(miniature(tmp_path))["significance gradient"].keys
 
 
+def test_tuning_depends_on_the_images_that_lines_are_fitted_to(tmp_path: Path) -> None:
+    images = {"significance.samples", "significance.batch_size"}
+    assert images <= set(stages(miniature(tmp_path, tune__fit_lines=True))["tune"].keys)
+    assert not images & set(stages(miniature(tmp_path))["tune"].keys)
+
+
 @pytest.mark.parametrize(
     ("changed", "solver", "attack"),
     [

@@ -16,6 +16,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.errors import ConfigError, FileFormatError, MaskError, ModelError, SettingsDifferError
 from abcrown_graft.files import read_safetensors
+from abcrown_graft.graft.fitting import fitted_lines
 from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.pipeline import inputs, training
 from abcrown_graft.pipeline.baseline import baseline_config
@@ -218,6 +219,23 @@ def test_frozen_weights_stay_as_they_were(masked: Path) -> None:
     tuned = read_safetensors(tune_stage(miniature(masked, **QUICK, tune__freeze_weights=True), Listener()))[0]
     assert all(torch.equal(tuned[name], plain[name]) for name in plain)
     assert any(bool((tensor != 0.4).any()) for name, tensor in tuned.items() if name.endswith(".slope"))
+
+
+def test_fitted_lines_are_where_slopes_and_intercepts_start(masked: Path) -> None:
+    config = miniature(masked, **QUICK, tune__fit_lines=True, significance__samples=50, tune__slope_lr=1e-9)
+    tensors, _ = read_safetensors(tune_stage(config, Listener()))
+    images = inputs.images(config, "train").images[:50]
+    slopes, intercepts = fitted_lines(inputs.configured_model(baseline_config(config)).exact, images.double())
+    for site, mask in random_mask(config).masks.items():
+        for name, lines in (("slope", slopes), ("intercept", intercepts)):
+            found, expected = tensors[f"{site}.{name}"][mask], lines[site][mask].float()
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pruned_neurons_have_no_fitted_lines(tmp_path: Path) -> None:
+    config = miniature(tmp_path, tune__fit_lines=True, tune__prune=True)
+    with pytest.raises(ConfigError, match=r"tune\.fit_lines: pruned neurons have no lines"):
+        tune_settings(config)
 
 
 def test_an_interrupted_tuning_goes_on_to_the_same_network(masked: Path, interrupt: Callable[[int], None]) -> None:
