@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import MaskError
-from abcrown_graft.graft.fused import grafted_relu
+from abcrown_graft.graft.fused import grafted_relu, is_fusible
 
 
 class GraftedReLU(nn.Module):
@@ -49,8 +49,7 @@ class GraftedReLU(nn.Module):
         """
         if not torch.jit.is_tracing() and z.shape[1:] != self.mask.shape:  # traced shapes are no numbers
             raise MaskError(f"a graft mask of shape {tuple(self.mask.shape)} on neurons of shape {tuple(z.shape[1:])}")
-        fusible = z.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
-        return self._fused(z) if fusible else self._plain(z)
+        return self._fused(z) if is_fusible(z, self.slope, self.intercept) else self._plain(z)
 
     def _plain(self, z: Tensor) -> Tensor:
         """(b + a·z) + k·max(z, 0), with k = 1 for the ReLUs: cheaper than a selection by booleans."""

@@ -13,16 +13,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 PIECE = 2**20  # bytes of a piece, about a core's own cache
+
+
+def is_fusible(*tensors: Tensor) -> bool:
+    """Whether derivatives written by hand serve: on the CPU, backward, and neither traced nor compiled nor mapped."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    return all(t.device.type == "cpu" and forward_ad.unpack_dual(t).tangent is None for t in tensors)
 
 
 def grafted_relu(z: Tensor, slope: Tensor, intercept: Tensor, floor: Tensor) -> Tensor:
     """`slope * max(z, floor) + intercept`, which can be differentiated twice in all but the floor.
 
     Args:
-        z: `(batch, *neurons)`, on the CPU.
+        z: `(batch, *neurons)`; `is_fusible(z, slope, intercept)` holds.
         slope, intercept: `(1, *neurons)`, of the dtype of `z`; 1 and 0 for a ReLU.
         floor: `(1, *neurons)`, of that dtype; 0 for a ReLU and −∞ for a line.
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
 from abcrown_graft.errors import MaskError
 from abcrown_graft.graft.activation import GraftedReLU
@@ -56,6 +57,22 @@ def test_first_and_second_derivatives(check, mask: list[bool]):
 
     lines = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert check(function, (away_from_kinks(4, 3), *lines))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("transform", [torch.func.jacrev, torch.func.jacfwd], ids=["jacrev", "jacfwd"])
+def test_torchs_transforms_of_functions(transform) -> None:
+    jacobian = torch.func.vmap(transform(lambda z: activation([True, False, True])(z[None])[0]))
+    found = jacobian(torch.tensor([[1.0, 2.0, -3.0], [1.0, -2.0, 3.0]]))
+    torch.testing.assert_close(found, torch.stack([torch.tensor([0.4, active, 0.4]).diag() for active in (1.0, 0.0)]))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_forward_derivatives() -> None:
+    z, grafted = torch.tensor([[1.0, 2.0, -3.0]]), activation([True, False, True])
+    with forward_ad.dual_level():
+        derivative = forward_ad.unpack_dual(grafted(forward_ad.make_dual(z, torch.ones_like(z)))).tangent
+    torch.testing.assert_close(derivative, torch.tensor([[0.4, 1.0, 0.4]]))
 
 
 def test_gradients_reach_slopes_and_intercepts_of_grafted_neurons_only():
