@@ -28,7 +28,12 @@ MAGNITUDE = "grafting by -r_s (magnitude) 50 %, fitted lines"
 TABLES = {
     "mnist_cnn_a": {**LABELS, "hydra50": "Hydra 50 %", "ibp": "baseline (ibp)", "crown_ibp": "baseline (crown-ibp)"},
     "mnist_convbig": LABELS,
-    "cifar_cnn_b": {**LABELS, "hydra50": "Hydra 50 %", "graft50_magnitude": MAGNITUDE},
+    "cifar_cnn_b": {
+        **LABELS,
+        "hydra50": "Hydra 50 %",
+        "graft50_magnitude": MAGNITUDE,
+        "random50_fit": "random 50 %, fitted lines",
+    },
     "ablation": {
         "insignificant": "grafting by -r_s 50 %",
         "gamma1": "grafting by r_u - r_s 50 %",
