@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import DataError
+from abcrown_graft.graft.statistics import Sums, total
 from abcrown_graft.network.forward import pre_activations
 from abcrown_graft.network.graph import Network
 
@@ -32,22 +33,19 @@ def fitted_lines(
     """
     if not len(images):
         raise DataError("lines are fitted to at least one image")
-    sums: dict[str, list[Tensor]] = {}
-    for part in images.split(batch_size):
-        for site, found in _sums(network, part).items():
-            sums[site] = found if site not in sums else [a + b for a, b in zip(sums[site], found, strict=True)]
-    lines = {site: _line(*(total / len(images) for total in totals)) for site, totals in sums.items()}
+    sums = total(_sums(network, part) for part in images.split(batch_size))
+    lines = {site: _line(*((found / len(images)).cpu() for found in totals)) for site, totals in sums.items()}
     for site, line in lines.items():
         if not all(bool(values.isfinite().all()) for values in line):
             raise DataError(f"fitted lines: NaN or infinite values at site {site!r}")
     return {site: slope for site, (slope, _) in lines.items()}, {site: shift for site, (_, shift) in lines.items()}
 
 
-def _sums(network: Network, images: Tensor) -> dict[str, list[Tensor]]:
+def _sums(network: Network, images: Tensor) -> Sums:
     """By site, sums over the images of z, z², max(z, 0) and z·max(z, 0), which is max(z, 0)²."""
     _, inputs = pre_activations(network, images)
     pairs = {site: (z.double(), z.double().relu()) for site, z in inputs.items()}
-    return {site: [t.sum(0).cpu() for t in (z, z * z, y, y * y)] for site, (z, y) in pairs.items()}
+    return {site: tuple(t.sum(0) for t in (z, z * z, y, y * y)) for site, (z, y) in pairs.items()}
 
 
 def _line(z: Tensor, zz: Tensor, y: Tensor, zy: Tensor) -> tuple[Tensor, Tensor]:

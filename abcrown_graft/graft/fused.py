@@ -85,7 +85,8 @@ class _Gradients(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Of the three results' own gradients, any of which may be missing."""
         gradient, z, slope, floor = ctx.saved_tensors
-        into_gradient, into_z, into_slope = torch.zeros_like(z), None, None
+        into_gradient = torch.zeros_like(z) if by_z is None else torch.empty_like(z)
+        into_z, into_slope = None, None
         if by_z is not None:
             into_slope = _zeros(slope)
             for v, g, z_piece, out in _pieces(by_z, gradient, z, into_gradient):

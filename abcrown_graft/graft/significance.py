@@ -10,7 +10,7 @@ these shall be the ones whose relaxation costs most. Scores that are learned are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,11 +18,12 @@ from torch.nn import functional
 
 from abcrown_graft.errors import DataError
 from abcrown_graft.graft.interval_score import weighted_widths
+from abcrown_graft.graft.statistics import Sums, total
 from abcrown_graft.network.forward import pre_activations
 from abcrown_graft.network.graph import Network
 from abcrown_graft.registry import Registry
 
-Statistic = Callable[[Network, Tensor, Tensor, float | None], Mapping[str, tuple[Tensor, ...]]]
+Statistic = Callable[[Network, Tensor, Tensor, float | None], Sums]
 """Sums over a batch, by site: what a heuristic needs to accumulate. Takes network, images, labels and ε, if known."""
 
 HEURISTICS: Registry[tuple[Statistic, Callable[..., Tensor]]] = Registry("significance heuristic")
@@ -52,12 +53,8 @@ def significance(
     statistic, combine = HEURISTICS[method]
     if not len(images):
         raise DataError("significance needs at least one image")
-    sums: dict[str, tuple[Tensor, ...]] = {}
-    for begin in range(0, len(images), batch_size):
-        part = slice(begin, begin + batch_size)
-        for site, found in statistic(network, images[part], labels[part], epsilon).items():
-            known = sums.get(site)
-            sums[site] = found if known is None else tuple(a + b for a, b in zip(known, found, strict=True))
+    parts = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    sums = total(statistic(network, *part, epsilon) for part in parts)
     scores = {site: combine(len(images), *found).cpu() for site, found in sums.items()}
     for site, score in scores.items():
         if not bool(torch.isfinite(score).all()):

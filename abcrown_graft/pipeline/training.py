@@ -51,13 +51,14 @@ def train_stage(config: Config, reporter: Reporter) -> Path:
 def tune_stage(config: Config, reporter: Reporter) -> Path:
     """Grafts the plain network by `mask.path` and tunes it; writes `tune.checkpoint` and returns its path."""
     settings = tune_settings(config)
-    device, data = inputs.device(config), training_part(config, inputs.images(config, "train"))
+    device, split = inputs.device(config), inputs.images(config, "train")
+    data = training_part(config, split)
     plain = inputs.configured_model(baseline_config(config))
     inputs.check_fit(data, plain, config)
     mask = read_mask(artifact(config, "mask.path"), plain.identity)
     if not mask.same_weights(plain.identity):
         reporter.say("note: the mask was made for other weights of this architecture")
-    core = graft(plain.core, mask.masks, *_starting_lines(config, plain, device))
+    core = graft(plain.core, mask.masks, *_starting_lines(config, plain, split, device))
     model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
     path = artifact(config, "tune.checkpoint")
     result = _learn(tune, config, reporter, model, data, settings, path, device)
@@ -66,11 +67,11 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
     return path
 
 
-def _starting_lines(config: Config, plain: LoadedModel, device: str) -> tuple[SiteValues, SiteValues]:
-    """Slopes and intercepts that tuning starts from."""
+def _starting_lines(config: Config, plain: LoadedModel, split: ImageData, device: str) -> tuple[SiteValues, SiteValues]:
+    """Slopes and intercepts that tuning starts from; `split` is the whole training split."""
     if not config["tune.fit_lines"]:
         return config["tune.slope"], config["tune.intercept"]
-    images = scored_part(config, inputs.images(config, "train")).images.to(device)
+    images = scored_part(config, split).images.to(device)
     network = plain.exact.to(device, torch.float32)
     return fitted_lines(network, images, config["significance.batch_size"])
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.training.checks import check_data
-from abcrown_graft.training.fat import fat_perturbation, input_gradient, signed_ascent
+from abcrown_graft.training.fat import cross_entropy_of, fat_perturbation, signed_ascent
 from abcrown_graft.training.modes import device_of, evaluating
 from abcrown_graft.training.seeds import stream
 
@@ -141,8 +139,8 @@ def _withstands(
     """Whether each image of the batch is still classified correctly after the attack from `start`."""
     device = device_of(model)
     images, labels = images.to(device), labels.to(device)
-    gradient = partial(input_gradient, labels=labels)
-    delta = signed_ascent(model, images, start.to(device), gradient, epsilon, steps, step * epsilon / steps)
+    loss, size = cross_entropy_of(labels), step * epsilon / steps
+    delta = signed_ascent(model, images, start.to(device), loss, epsilon, steps, size)
     with torch.no_grad():
         return hits(model(images + delta), labels).cpu()
 

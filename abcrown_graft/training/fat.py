@@ -21,6 +21,9 @@ from abcrown_graft.training.modes import evaluating, frozen
 from abcrown_graft.training.second_order import input_gradient_first
 from abcrown_graft.training.settings import AdversarialSettings
 
+LogitLoss = Callable[[Tensor], Tensor]
+"""Of logits `(batch, classes)`: a scalar, the sum over the images of what depends on each alone."""
+
 
 class BatchLoss(NamedTuple):
     """A batch's loss (scalar, differentiable) and its logits `(batch, classes)` at the perturbed images."""
@@ -41,17 +44,26 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor, create_grap
     cross-entropy up to the factor `batch`, and unlike that the same in any batch. With `create_graph` it can be
     differentiated once more, in the model's parameters; without it they are constants meanwhile.
     """
+    return _gradient(model, images, cross_entropy_of(labels), create_graph)
+
+
+def cross_entropy_of(labels: Tensor) -> LogitLoss:
+    """The sum of the images' cross-entropies."""
+    return partial(F.cross_entropy, target=labels, reduction="sum")
+
+
+def _gradient(model: nn.Module, images: Tensor, loss: LogitLoss, create_graph: bool = False) -> Tensor:
+    """As `input_gradient`, of any loss."""
     point = images.detach().requires_grad_()
     with torch.enable_grad(), input_gradient_first(point) if create_graph else frozen(model.parameters()):
-        loss = F.cross_entropy(model(point), labels, reduction="sum")
-        return torch.autograd.grad(loss, point, create_graph=create_graph)[0]
+        return torch.autograd.grad(loss(model(point)), point, create_graph=create_graph)[0]
 
 
 def signed_ascent(
     model: nn.Module,
     images: Tensor,
     start: Tensor,
-    gradient: Callable[[nn.Module, Tensor], Tensor],
+    loss: LogitLoss,
     epsilon: float,
     steps: int,
     size: float,
@@ -62,7 +74,7 @@ def signed_ascent(
         model: maps pixels in [0, 1] to logits.
         images: `(batch, *shape)`, in [0, 1].
         start: δ to start from, shaped like `images`; it is clipped.
-        gradient: of what is to be raised, at perturbed images.
+        loss: what is to be raised.
         epsilon: radius in pixel units.
         steps, size: number of steps and their size in pixel units.
 
@@ -73,7 +85,7 @@ def signed_ascent(
     delta = start.clamp(lower, upper)
     with evaluating(model):
         for _ in range(steps):
-            delta = (delta + size * gradient(model, images + delta).sign()).clamp(lower, upper)
+            delta = (delta + size * _gradient(model, images + delta, loss).sign()).clamp(lower, upper)
     return delta
 
 
@@ -100,7 +112,7 @@ def fat_perturbation(
         δ, shaped like `images`, with |δ| ≤ ε and images + δ in [0, 1].
     """
     start = uniform_noise(images, epsilon, generator)
-    return signed_ascent(model, images, start, partial(input_gradient, labels=labels), epsilon, 1, step * epsilon)
+    return signed_ascent(model, images, start, cross_entropy_of(labels), epsilon, 1, step * epsilon)
 
 
 def gradalign(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:

@@ -7,13 +7,11 @@ Attacks look at the model in eval mode; only the losses see train mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abcrown_graft.training.fat import BatchLoss, signed_ascent, uniform_noise
+from abcrown_graft.training.fat import BatchLoss, LogitLoss, cross_entropy_of, signed_ascent, uniform_noise
 from abcrown_graft.training.modes import evaluating
 from abcrown_graft.training.settings import AdversarialSettings
 
@@ -25,11 +23,7 @@ def pgd_loss(
 ) -> BatchLoss:
     """Cross-entropy where projected gradient ascent on it, from δ ~ U(−ε, ε), has ended."""
     start = uniform_noise(images, settings.epsilon, generator)
-
-    def loss(logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction="sum")
-
-    logits = model(images + ascend(model, images, start, loss, settings))
+    logits = model(images + ascend(model, images, start, cross_entropy_of(labels), settings))
     return BatchLoss(F.cross_entropy(logits, labels), logits)
 
 
@@ -48,18 +42,10 @@ def trades_loss(
     return BatchLoss(F.cross_entropy(clean, labels) + settings.trades_beta * divergence, perturbed)
 
 
-def ascend(
-    model: nn.Module, images: Tensor, start: Tensor, loss: Callable[[Tensor], Tensor], settings: AdversarialSettings
-) -> Tensor:
+def ascend(model: nn.Module, images: Tensor, start: Tensor, loss: LogitLoss, settings: AdversarialSettings) -> Tensor:
     """δ that raises a loss of the logits `(batch, classes)`, a sum over images, by the steps of the settings."""
-
-    def gradient(model: nn.Module, images: Tensor) -> Tensor:
-        point = images.detach().requires_grad_()
-        with torch.enable_grad():
-            return torch.autograd.grad(loss(model(point)), point)[0]
-
     size = settings.pgd_step * settings.epsilon / settings.pgd_steps
-    return signed_ascent(model, images, start, gradient, settings.epsilon, settings.pgd_steps, size)
+    return signed_ascent(model, images, start, loss, settings.epsilon, settings.pgd_steps, size)
 
 
 def _divergence(clean: Tensor, perturbed: Tensor) -> Tensor:

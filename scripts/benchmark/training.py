@@ -58,12 +58,10 @@ class Loop:
 
     def start(self) -> Iterator[float]:
         """Its losses, step by step."""
-        model, shape = _model(self.network)
-        images, labels = torch.rand(4 * BATCH, *shape), torch.randint(0, 10, (4 * BATCH,))
-        epsilon = EPSILON.get(self.network, 2 / 255)
+        model, images, labels, epsilon = _problem(self.network)
         if self.plain:
             return plain_loop(model, images, labels, epsilon, True)
-        model = _grafted(model, shape) if self.grafted else model
+        model = _grafted(model, images.shape[1:]) if self.grafted else model
         return our_loop(model, images, labels, _settings(epsilon, self.precision, self.channels_last), True)
 
 
@@ -210,6 +208,13 @@ def _model(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     return nn.Sequential(Normalize(0.5, 0.25), core), shape
 
 
+def _problem(name: str) -> tuple[nn.Module, Tensor, Tensor, float]:
+    """A network with random weights, four batches of random images with labels, and the radius; always the same."""
+    model, shape = _model(name)
+    images, labels = torch.rand(4 * BATCH, *shape), torch.randint(0, 10, (4 * BATCH,))
+    return model, images, labels, EPSILON.get(name, 2 / 255)
+
+
 def _grafted(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """The same network with half of its neurons grafted, at random."""
     generator = torch.Generator().manual_seed(0)
@@ -259,9 +264,7 @@ def benchmark(name: str, steps: int, threads: int, say: Callable[[str], None]) -
 
 def compare_losses(name: str) -> float:
     """How far the first losses of both loops are apart; images are not augmented, as each loop draws differently."""
-    model, shape = _model(name)
-    images, labels = torch.rand(4 * BATCH, *shape), torch.randint(0, 10, (4 * BATCH,))
-    epsilon = EPSILON.get(name, 2 / 255)
+    model, images, labels, epsilon = _problem(name)
     plain = plain_loop(copy.deepcopy(model), images, labels, epsilon, False)
     ours = our_loop(model, images, labels, _settings(epsilon, "float32", False), False)
     check = measure({"plain": clocked(plain), "ours": clocked(ours)}, COMPARED - 1)

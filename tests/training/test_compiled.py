@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.graft.surgery import graft
@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]):
-        sizes.append(next(len(tensor) for tensor in inputs if tuple(tensor.shape[1:]) == (1, 6, 6)))
+        sizes.append(next(len(tensor) for tensor in inputs if tuple(tensor.shape[1:]) == (2, 5, 5)))
         return graph.forward
 
     torch._dynamo.reset()
@@ -41,35 +41,26 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-def network() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 2)
-        )
-
-
-@pytest.fixture
 def data() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    images, labels = torch.rand(50, 1, 6, 6, generator=generator) * 0.5, torch.arange(50) % 2
+    images, labels = torch.rand(50, 2, 5, 5, generator=generator) * 0.5, torch.arange(50) % 2
     images[labels == 1, :, 3:] += 0.5
     return images, labels
 
 
 @pytest.mark.parametrize("method", ["fat", "pgd", "trades"])
-def test_losses_are_those_of_the_plain_run(network, data, calls, method: str):
-    plain = copy.deepcopy(network)
+def test_losses_are_those_of_the_plain_run(model, data, calls, method: str):
+    plain = copy.deepcopy(model)
     settings = dataclasses.replace(SETTINGS, method=method)
-    found = train(network, *data, settings)
+    found = train(model, *data, settings)
     expected = train(plain, *data, dataclasses.replace(settings, compile=False))
     assert [record.loss for record in found.history] == pytest.approx([r.loss for r in expected.history], rel=1e-4)
     assert found.state.keys() == expected.state.keys()
     assert set(calls) == {16, 8}
 
 
-def test_tuning_is_compiled_too(network, data, calls):
-    grafted = graft(network, {"2": torch.rand(3, 4, 4) < 0.5})
+def test_tuning_is_compiled_too(model, data, calls):
+    grafted = graft(model, {"2": torch.rand(4, 3, 3) < 0.5})
     plain = copy.deepcopy(grafted)
     found = tune(grafted, *data, TUNING)
     expected = tune(plain, *data, dataclasses.replace(TUNING, compile=False))
@@ -78,17 +69,17 @@ def test_tuning_is_compiled_too(network, data, calls):
     assert calls
 
 
-def test_what_was_compiled_is_found_again(network):
-    assert uncompiled(compiled(network)) is network and uncompiled(network) is network
+def test_what_was_compiled_is_found_again(model):
+    assert uncompiled(compiled(model)) is model and uncompiled(model) is model
 
 
-def test_a_failing_compiler_is_named(network, data, monkeypatch):
+def test_a_failing_compiler_is_named(model, data, monkeypatch):
     def broken(graph, inputs):
         raise FileNotFoundError("no compiler here")
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
     with pytest.raises(ConfigError, match=r"train.compile: torch.compile failed \(.*\); set train.compile to false"):
-        train(network, *data, SETTINGS)
+        train(model, *data, SETTINGS)
 
 
 def test_other_errors_are_left_alone():
