@@ -15,9 +15,13 @@ from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.pipeline.inputs import configured_model
 
-PUBLISHED = ("cnnb_paper", "convbig_mnist", "convbig_cifar", "convbig_svhn", "convhuge", "resnet4b")
+PUBLISHED = ("cnnb_paper", "convbig_mnist_paper", "convbig_cifar", "convbig_svhn", "convhuge", "resnet4b")
 PIPELINES = [f"{net}_{kind}" for net in PUBLISHED for kind in ("baseline", "graft")]
-COMMITTED = {"cnna_mnist": (4804, 2402), "cnnb": (16_634, 8317)}  # ReLU neurons of our training, and how many grafted
+COMMITTED = {  # ReLU neurons of our training, and how many grafted
+    "cnna_mnist": (4804, 2402),
+    "cnnb": (16_634, 8317),
+    "convbig_mnist": (48_064, 24_032),
+}
 OURS = [f"{net}_{kind}" for net in COMMITTED for kind in ("baseline", "graft")]
 TRAINED = ["cnna_cifar", "cnna_mnist", "resnet2b_cifar", *OURS]
 EPSILON = {"CIFAR": 2 / 255, "SVHN": 2 / 255, "MNIST": 0.1}

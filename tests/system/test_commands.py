@@ -292,7 +292,7 @@ def test_results_are_lines_of_json_for_other_tools() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", ("cnnb_paper_graft", "convbig_mnist_baseline", "convhuge_graft", "resnet4b_baseline")
+    "config", ("cnnb_paper_graft", "convbig_mnist_paper_baseline", "convhuge_graft", "resnet4b_baseline")
 )
 def test_published_experiments_lack_only_weights_and_say_how_to_make_them(config: str) -> None:
     found = run_main(abcrown.main, "--config", config)
