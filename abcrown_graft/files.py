@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER = "abcrown_graft"
+LEGACY_SUFFIXES = (".pt", ".pth")  # of the published code's lists of tensors
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:

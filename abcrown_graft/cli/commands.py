@@ -12,6 +12,7 @@ from abcrown_graft.cli.reporter import ConsoleReporter, print_table
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.flags import Parser
 from abcrown_graft.errors import ConfigError
+from abcrown_graft.pipeline.reporter import Reporter
 
 GENERAL = (
     *("general.device", "general.seed", "general.root_path", "general.progress"),
@@ -48,14 +49,17 @@ class Command:
 def _train(config: Config, arguments: argparse.Namespace) -> int:
     from abcrown_graft.pipeline.training import train_stage
 
-    return _done("checkpoint", train_stage(config, ConsoleReporter(config)))
+    return _done("checkpoint", _alone(config, "train", train_stage))
 
 
 def _instability(config: Config, arguments: argparse.Namespace) -> int:
     from abcrown_graft.instability.dump import load
     from abcrown_graft.pipeline.scoring import instability_stage
 
-    path = instability_stage(config, ConsoleReporter(config), arguments.grafted)
+    if arguments.grafted:
+        path = instability_stage(config, ConsoleReporter(config), grafted=True)
+    else:
+        path = _alone(config, "instability", instability_stage)
     print("\n".join(unr_lines(load(path))))
     return _done("instability dump", path)
 
@@ -77,7 +81,7 @@ def _merge(config: Config, arguments: argparse.Namespace) -> int:
 def _significance(config: Config, arguments: argparse.Namespace) -> int:
     from abcrown_graft.pipeline.scoring import significance_stage
 
-    return _done("significance scores", significance_stage(config, ConsoleReporter(config)))
+    return _done("significance scores", _alone(config, "significance", significance_stage))
 
 
 def _mask(config: Config, arguments: argparse.Namespace) -> int:
@@ -86,7 +90,7 @@ def _mask(config: Config, arguments: argparse.Namespace) -> int:
     if arguments.compare:
         return _compare(config, arguments)
     if not config["mask.sweep"]:
-        return _done("mask", mask_stage(config, ConsoleReporter(config)))
+        return _done("mask", _alone(config, "mask", mask_stage))
     for path in sweep_stage(config, ConsoleReporter(config)):
         _done("mask", path)
     return 0
@@ -107,7 +111,7 @@ def _compare(config: Config, arguments: argparse.Namespace) -> int:
 def _tune(config: Config, arguments: argparse.Namespace) -> int:
     from abcrown_graft.pipeline.training import tune_stage
 
-    return _done("checkpoint", tune_stage(config, ConsoleReporter(config)))
+    return _done("checkpoint", _alone(config, "tune", tune_stage))
 
 
 def _evaluate(config: Config, arguments: argparse.Namespace) -> int:
@@ -163,6 +167,13 @@ def _doctor(config: Config, arguments: argparse.Namespace) -> int:
     return doctor(config)
 
 
+def _alone(config: Config, name: str, stage: Callable[[Config, Reporter], Path]) -> Path:
+    """Runs one stage of the pipeline so that `run` knows of it."""
+    from abcrown_graft.pipeline.run import run_alone
+
+    return run_alone(config, name, stage, ConsoleReporter(config))
+
+
 def _done(what: str, path: Path) -> int:
     """Tells where the result lies; the exit code."""
     print(f"{what}: {path.resolve()}")
@@ -194,13 +205,13 @@ def _take_runs(parser: Parser) -> None:
 
 COMMANDS = {
     "train": Command(
-        help="robust training (FAT) of the plain network",
+        help="robust or certified training of the plain network",
         options=(*GENERAL, *SUBJECT, "train."),
         run=_train,
     ),
     "instability": Command(
-        help="count unstable neurons over a split, without attack or search",
-        options=(*GENERAL, *SUBJECT, "instability.", "solver.", "general.double_fp", "graft."),
+        help="count unstable neurons over a split, without search",
+        options=(*GENERAL, *SUBJECT, "instability.", "solver.", "attack.", "general.double_fp", "graft."),
         run=_instability,
         extend=_take_grafted,
     ),

@@ -365,7 +365,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         BOOLEAN,
         False,
         "Split the inputs of every network instead of its neurons. Without it the native engine does so where there "
-        "are few inputs and branching.method is not set, and takes turns with neurons where that takes long.",
+        "are few inputs and branching.method has its default, and takes turns with neurons where that takes long.",
         "--enable_input_split",
     ),
     Option(
@@ -416,8 +416,22 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         supported=("before", "skip"),
     ),
     Option("attack.pgd_steps", INTEGER, 100, "Gradient steps of one attack.", "--pgd_steps", low=0),
-    Option("attack.pgd_restarts", INTEGER, 30, "Random starts of the attack.", "--pgd_restarts", low=1),
-    Option("attack.pgd_batch_size", INTEGER, 100000000, "Starting points attacked at once.", "--pgd_batch_size", low=1),
+    Option(
+        "attack.pgd_restarts",
+        INTEGER,
+        30,
+        "Random starts of the attack. The native engine takes at least one more than there are classes to reach.",
+        "--pgd_restarts",
+        low=1,
+    ),
+    Option(
+        "attack.pgd_batch_size",
+        INTEGER,
+        100000000,
+        "Starting points attacked at once; left at its default, 4096 in the native engine.",
+        "--pgd_batch_size",
+        low=1,
+    ),
     Option(
         "attack.pgd_early_stop",
         BOOLEAN,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -83,9 +83,8 @@ def select_mask(
         significance = {name: torch.zeros_like(score) for name, score in instability.items()}
     _check_same_sites(instability, significance)
     chance = _uniform(instability, seed, granularity)
-    groups = [list(instability)] if scope == "global" else [[name] for name in instability]
     masks: dict[str, Tensor] = {}
-    for names in groups:
+    for names in _groups(instability, scope):
         r_u, r_s = (MAPPINGS[mapping](_flatten(scores, names)) for scores in (instability, significance))
         sizes = [instability[name].numel() for name in names]
         target = target_count(sizes, ratio)
@@ -100,6 +99,22 @@ def select_mask(
         masks.update((name, part.reshape(instability[name].shape)) for name, part in parts)
     _warn_complete(masks)
     return masks
+
+
+def check_room(sizes: Mapping[str, int], ratio: float, scope: str = "global", layer_cap: float | None = None) -> None:
+    """Whether a selection can reach its ratio, from nothing but the number of neurons of each site.
+
+    Raises:
+        ConfigError: the cap makes it impossible.
+    """
+    for names in _groups(sizes, scope):
+        own = [sizes[name] for name in names]
+        _room(names, own, target_count(own, ratio), layer_cap)
+
+
+def _groups(sites: Iterable[str], scope: str) -> list[list[str]]:
+    """The sites that are selected from together."""
+    return [list(sites)] if scope == "global" else [[name] for name in sites]
 
 
 def target_count(sizes: Sequence[int], ratio: float, scope: str = "global") -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import MaskError, ModelError
+from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.graft.identity import ModelIdentity
 from abcrown_graft.graft.legacy import convert_grafted_state, is_grafted_state, legacy_mask
 from abcrown_graft.graft.mask import GraftMask, as_boolean
@@ -29,7 +30,6 @@ from abcrown_graft.network.trace import from_module
 
 PROBES = 3
 AGREEMENT = 1e-2  # relative; float32 rounding stays well below, another function does not
-LEGACY_SUFFIXES = (".pt", ".pth")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from abcrown_graft.config.config import Config
-from abcrown_graft.errors import FileFormatError
-from abcrown_graft.files import write_atomically
+from abcrown_graft.errors import ConfigError, FileFormatError
+from abcrown_graft.files import LEGACY_SUFFIXES, write_atomically
 
 DEFAULTS = {
     "train.checkpoint": "train.safetensors",
@@ -52,6 +52,20 @@ def artifact(config: Config, key: str) -> Path:
         return named
     folder = baseline_folder(config) if key in OF_BASELINE else output_folder(config)
     return folder / DEFAULTS[key].format(method=config["significance.method"])
+
+
+def written(config: Config, key: str) -> Path:
+    """`artifact`, for the stage that writes it.
+
+    Raises:
+        ConfigError: its name says that it is of another format, by which the next stage would read it.
+    """
+    path = artifact(config, key)
+    if path.suffix == ".safetensors" or (not key.endswith(".checkpoint") and path.suffix not in LEGACY_SUFFIXES):
+        return path
+    better = path.with_suffix(".safetensors").name
+    where = f"{config.origin(key)}: {key}: {path}"
+    raise ConfigError(f"{where}: the file is written in safetensors format; name it {better}")
 
 
 def is_artifact(config: Config, key: str, stage_key: str) -> bool:

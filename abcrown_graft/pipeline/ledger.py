@@ -33,6 +33,12 @@ class Ledger:
         """The hashes of the files that the stage left when it finished; None unless made from `before`."""
         return self._entries[stage].get("after") if self.is_begun(stage, before) else None
 
+    def read(self, stage: str) -> Hashes | None:
+        """The hashes of the files that the stage read when it was last begun; None if it never was."""
+        entry = self._entries.get(stage)
+        before = entry.get("before") if isinstance(entry, dict) else None
+        return before.get("reads") if isinstance(before, dict) else None
+
     def note(self, stage: str, before: Mapping[str, Any], after: Hashes | None = None) -> None:
         """Notes that the stage begins, or with `after` that it is finished."""
         self._entries[stage] = {"before": dict(before), "after": after}

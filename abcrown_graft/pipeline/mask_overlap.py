@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, MaskError
+from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.graft.identity import ModelIdentity, explain_difference
 from abcrown_graft.graft.legacy import legacy_mask
 from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.graft.overlap import Overlap, overlaps
-from abcrown_graft.models.load import LEGACY_SUFFIXES
 from abcrown_graft.pipeline import inputs
 
 if TYPE_CHECKING:

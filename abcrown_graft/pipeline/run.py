@@ -7,6 +7,7 @@ of them differs. So runs that share `pipeline.baseline` make its stages once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.files import keep_aside
 from abcrown_graft.pipeline.artifacts import artifact, baseline_folder, output_folder
 from abcrown_graft.pipeline.ledger import Hashes, Ledger, hashes
-from abcrown_graft.pipeline.preflight import preflight
+from abcrown_graft.pipeline.preflight import facts_about, preflight
 from abcrown_graft.pipeline.record import write_record
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.stages import Stage, pipeline_stages
@@ -31,16 +32,54 @@ def run_pipeline(config: Config, reporter: Reporter) -> Path:
         AbcrownGraftError: see `preflight`; then nothing is written.
     """
     facts = preflight(config)
-    own = Ledger(output_folder(config) / "stages.json")
-    shared = own if _is_in_one_folder(config) else Ledger(baseline_folder(config) / "stages.json")
+    own = _ledger(output_folder(config))
+    shared = own if _is_in_one_folder(config) else _ledger(baseline_folder(config))
     write_record(config)
     for stage in pipeline_stages(config):
-        _run_stage(stage, {**_state(config, stage), **facts}, shared if stage.shared else own, reporter)
+        _run_stage(stage, _state(config, stage, facts.about(stage.splits)), shared if stage.shared else own, reporter)
     return artifact(config, "report.path")
+
+
+def run_alone(config: Config, name: str, run: Callable[[Config, Reporter], Path], reporter: Reporter) -> Path:
+    """One stage as a command of its own; `run_pipeline` will find what it made, or go on with what it began.
+
+    It runs whatever there is already. Nothing is noted if the configuration's pipeline has no such stage, or if the
+    stage's files are to lie elsewhere than in the run's folder.
+
+    Args:
+        config: the configuration.
+        name: "train", "instability", "significance", "mask" or "tune".
+        run: does the stage.
+        reporter: shows progress.
+
+    Returns:
+        The file that the stage wrote.
+    """
+    stage = next((stage for stage in pipeline_stages(config) if stage.name.split()[0] == name), None)
+    if stage is None:
+        return run(config, reporter)
+    folder = baseline_folder(config) if stage.shared else output_folder(config)
+    if any(path.parent.resolve() != folder.resolve() for path in stage.writes):
+        return stage.run(reporter)
+    before, ledger = _state(config, stage, facts_about(config, stage.splits)), _ledger(folder)
+    if not any(path.exists() for path in _files(stage)):
+        ledger.note(stage.name, before)
+    path = stage.run(reporter)
+    ledger.note(stage.name, before, hashes(stage.writes))
+    return path
+
+
+def _ledger(folder: Path) -> Ledger:
+    return Ledger(folder / "stages.json")
 
 
 def _is_in_one_folder(config: Config) -> bool:
     return baseline_folder(config).resolve() == output_folder(config).resolve()
+
+
+def _files(stage: Stage) -> list[Path]:
+    """What the stage leaves, finished or not."""
+    return [*stage.writes, *(path.with_suffix(".resume") for path in stage.writes)]
 
 
 def _run_stage(stage: Stage, before: dict[str, Any], ledger: Ledger, reporter: Reporter) -> None:
@@ -60,7 +99,7 @@ def _run_stage(stage: Stage, before: dict[str, Any], ledger: Ledger, reporter: R
 def _keep_earlier(stage: Stage, left: Hashes | None, reporter: Reporter) -> None:
     """Moves files out of the way that the stage did not make from these inputs and settings."""
     if left is None:
-        stale = [*stage.writes, *(path.with_suffix(".resume") for path in stage.writes)]
+        stale = _files(stage)
     else:
         files = zip(stage.writes, hashes(stage.writes), left, strict=True)
         stale = [path for path, found, own in files if found != own]
@@ -69,5 +108,7 @@ def _keep_earlier(stage: Stage, left: Hashes | None, reporter: Reporter) -> None
             reporter.say(f"[{stage.name}] made from other inputs or settings: kept as {keep_aside(path)}")
 
 
-def _state(config: Config, stage: Stage) -> dict[str, Any]:
-    return {"version": __version__, "settings": config.fingerprint(stage.keys), "reads": hashes(stage.reads)}
+def _state(config: Config, stage: Stage, facts: dict[str, Any]) -> dict[str, Any]:
+    """All that decides what the stage makes."""
+    own = {"version": __version__, "settings": config.fingerprint(stage.keys), "reads": hashes(stage.reads)}
+    return {**own, **facts}

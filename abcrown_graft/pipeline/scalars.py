@@ -18,18 +18,28 @@ def scalar_log(folder: Path, section: str) -> Callable[[EpochRecord], None]:
     Raises:
         ConfigError: the package `tensorboard` is not installed.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError("train.tensorboard: needs the package tensorboard; pip install tensorboard") from None
+    writer = summary_writer()
     opened: list[Any] = []
 
     def write(record: EpochRecord) -> None:
         if not opened:
-            opened.append(SummaryWriter(str(folder), purge_step=record.epoch))
+            opened.append(writer(str(folder), purge_step=record.epoch))
         for name, value in vars(record).items():
             if name != "epoch" and value is not None:
                 opened[0].add_scalar(f"{section}/{name}", value, record.epoch)
         opened[0].flush()
 
     return write
+
+
+def summary_writer() -> Callable[..., Any]:
+    """TensorBoard's writer.
+
+    Raises:
+        ConfigError: the package `tensorboard` is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("train.tensorboard: needs the package tensorboard; pip install tensorboard") from None
+    return SummaryWriter

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
-from abcrown_graft.errors import AbcrownGraftError, ConfigError, MaskError
+from abcrown_graft.errors import AbcrownGraftError, ConfigError, MaskError, SettingsDifferError
+from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.graft.identity import explain_difference
 from abcrown_graft.graft.learned import LearnSettings, learned_scores
 from abcrown_graft.graft.legacy import legacy_scores
@@ -24,9 +25,9 @@ from abcrown_graft.graft.selection import GraftWarning, select_mask, target_coun
 from abcrown_graft.graft.significance import significance
 from abcrown_graft.instability import dump as dumps
 from abcrown_graft.instability.recorder import HeldBack, InstabilityRecorder
-from abcrown_graft.models.load import LEGACY_SUFFIXES, LoadedModel
+from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
-from abcrown_graft.pipeline.artifacts import artifact
+from abcrown_graft.pipeline.artifacts import artifact, written
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.mask_overlap import named_model
@@ -50,7 +51,7 @@ def instability_stage(config: Config, reporter: Reporter, grafted: bool = False)
     config = config if grafted else baseline_config(config)
     read = ("specification.", "instability.", "solver.bound_prop_method")
     require_native(config, (*read, "attack.") if config["instability.population"] == "bab" else read)
-    path = artifact(config, "instability.dump").absolute()
+    path = written(config, "instability.dump").absolute()
     config = config.replace({"instability.dump": str(path)}, "the instability stage")
     device = inputs.device(config)
     model = inputs.configured_model(config)
@@ -58,10 +59,20 @@ def instability_stage(config: Config, reporter: Reporter, grafted: bool = False)
     inputs.check_fit(data, model, config)
     recorder = instability_recorder(config, model, data)
     assert recorder is not None
+    _refuse_others(path, set(recorder.dump.indices.tolist()) - set(counted_images(config, len(data))))
     if recorder.dump.n:
         reporter.say(f"instability: going on with {recorder.dump.n} images counted in {path}")
     _count(config, reporter, model, data, recorder, device)
     return path
+
+
+def _refuse_others(path: Path, others: set[int]) -> None:
+    """Raises SettingsDifferError if a dump holds images that are not to be counted."""
+    if others:
+        raise SettingsDifferError(
+            f"{path}: counts image {min(others)} and {len(others) - 1} others that instability.start and "
+            "instability.end leave out; name another instability.dump, or delete the file to start anew"
+        )
 
 
 def _count(
@@ -131,13 +142,13 @@ def scored_part(config: Config, data: ImageData) -> ImageData:
 def significance_stage(config: Config, reporter: Reporter) -> Path:
     """Scores the plain network's neurons on the first `significance.samples` training images; returns the path."""
     config = baseline_config(config)
+    path = written(config, "significance.path")
     device, model = inputs.device(config), inputs.configured_model(config)
     data = scored_part(config, inputs.images(config, "train"))
     inputs.check_fit(data, model, config)
     values, settings = _significance(config, reporter, model, data, device)
     method = config["significance.method"]
     about = {"method": method, "samples": len(data), "dataset": data.name, "data": data.fingerprint, **settings}
-    path = artifact(config, "significance.path")
     SiteScores("significance", values, model.identity, about).save(path)
     reporter.say(f"significance: {method} over {len(data)} images")
     return path
@@ -196,7 +207,7 @@ def mask_stage(config: Config, reporter: Reporter) -> Path:
         MaskError: the scores are of different models.
     """
     refuse_sweep(config)
-    (path,) = _make_masks(config, reporter, {artifact(config, "mask.path"): config["mask.ratio"]})
+    (path,) = _make_masks(config, reporter, {written(config, "mask.path"): config["mask.ratio"]})
     return path
 
 
@@ -213,7 +224,7 @@ def sweep_stage(config: Config, reporter: Reporter) -> list[Path]:
     Raises:
         ConfigError: two ratios would go into one file.
     """
-    return _make_masks(config, reporter, sweep_paths(artifact(config, "mask.path"), config["mask.sweep"]))
+    return _make_masks(config, reporter, sweep_paths(written(config, "mask.path"), config["mask.sweep"]))
 
 
 def sweep_paths(path: Path, ratios: Sequence[float]) -> dict[Path, float]:

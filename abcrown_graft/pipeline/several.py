@@ -77,6 +77,10 @@ def _check_shared(path: Path, stage: Stage, same: Stage, config: Config, other: 
     clash = f"{_title(config)}: stage {stage.name!r} writes {path}, as {same.name!r} of {_title(other)} does"
     if not (stage.shared and same.shared):
         raise ConfigError(f"{clash}; give each its own pipeline.output")
+    for path_here, path_there in zip(stage.reads, same.reads, strict=False):
+        if path_here.resolve() != path_there.resolve():
+            files = f"it reads {path_here} here and {path_there} there"
+            raise ConfigError(f"{clash}, but {files}; give each its own pipeline.baseline, or the same files")
     for key in stage.keys:
         if config[key] != other[key]:
             values = f"{key} is {config[key]} here and {other[key]} there"

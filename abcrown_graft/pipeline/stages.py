@@ -27,18 +27,23 @@ from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, signif
 from abcrown_graft.pipeline.training import train_stage, tune_stage
 
 GRAFTED = "grafted"
+TRAIN = ("train",)
 MODEL = ("model.name", "model.input_shape", "data.mean", "data.std")
-SUBJECT = (*MODEL, "general.seed", "general.double_fp", "data.dataset", "specification.")
-COUNT = ("instability.", "solver.bound_prop_method")
+SUBJECT = (*MODEL, "general.seed", "data.dataset", "specification.norm", "specification.epsilon")
+COUNT = ("general.double_fp", "instability.", "solver.bound_prop_method")
 VERIFY = (
-    *("data.", "solver.", "bab.", "attack.", "instability.method", "instability.population"),
-    *("general.complete_verifier", "general.enable_incomplete_verification", "general.save_adv_example"),
+    *("specification.", "data.", "solver.", "bab.", "attack.", "instability.method", "instability.population"),
+    *("general.double_fp", "general.complete_verifier", "general.enable_incomplete_verification"),
+    "general.save_adv_example",
 )
-LEFT_OPEN = ("solver.", "attack.", "bab.", "general.complete_verifier", "general.enable_incomplete_verification")
+LEFT_OPEN = (
+    *("specification.", "solver.", "bab.", "attack."),
+    *("general.complete_verifier", "general.enable_incomplete_verification"),
+)
 SCORE = ("significance.",)
 LEARN = ("train.attack_step", "tune.slope", "tune.intercept")  # what learned scores depend on besides
 FITTED = ("significance.samples", "significance.batch_size")  # what fitted lines depend on besides
-NOT_SETTINGS = ("data.data_dir", "attack.cex_path", *DEFAULTS)  # where things lie
+NOT_SETTINGS = ("data.data_dir", "attack.cex_path", "train.tensorboard", *DEFAULTS)  # where things lie, what is told
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,15 @@ class Stage:
         name: shown, and the key in `stages.json`.
         run: does it.
         settings: the keys that it depends on; one that ends with a dot stands for a section.
-        reads, writes: files.
+        splits: of the images that it reads.
+        reads, writes: other files.
         shared: it is about the plain network alone, so runs with one `pipeline.baseline` have it in common.
     """
 
     name: str
     run: Callable[[Reporter], Path]
     settings: tuple[str, ...]
+    splits: tuple[str, ...]
     reads: tuple[Path, ...]
     writes: tuple[Path, ...]
     shared: bool = False
@@ -77,13 +84,13 @@ def pipeline_stages(config: Config) -> list[Stage]:
         measuring += _measurements(grafted_config(config), GRAFTED, artifact(config, "tune.checkpoint"))
     read = (record_path(config), *(path for stage in measuring for path in stage.writes))
     made = report_files(artifact(config, "report.path"))
-    return [*making, *measuring, Stage("report", lambda r: report_stage(config, r), (), read, made)]
+    return [*making, *measuring, Stage("report", lambda r: report_stage(config, r), (), (), read, made)]
 
 
 def _train(config: Config) -> Stage:
     weights = artifact(config, "train.checkpoint")
     run = training_config(config)
-    return Stage("train", lambda r: train_stage(run, r), (*SUBJECT, "train."), (), (weights,), shared=True)
+    return Stage("train", lambda r: train_stage(run, r), (*SUBJECT, "train."), TRAIN, (), (weights,), shared=True)
 
 
 def _grafting(config: Config) -> list[Stage]:
@@ -96,10 +103,10 @@ def _grafting(config: Config) -> list[Stage]:
         scores = (artifact(config, "significance.path"),)
         name = f"significance {config['significance.method']}"
         score = (*SUBJECT, *SCORE, *(LEARN if config["significance.method"] == "learned" else ()))
-        stages.append(Stage(name, lambda r: significance_stage(plain, r), score, (weights,), scores, shared=True))
+        stages.append(Stage(name, lambda r: significance_stage(plain, r), score, TRAIN, (weights,), scores, True))
     tuning = (*SUBJECT, "train.", "tune.", *(FITTED if config["tune.fit_lines"] else ()))
-    stages.append(Stage("mask", lambda r: mask_stage(config, r), ("mask.",), (dump, *scores), (mask,)))
-    stages.append(Stage("tune", lambda r: tune_stage(config, r), tuning, (weights, mask), (tuned,)))
+    stages.append(Stage("mask", lambda r: mask_stage(config, r), ("mask.",), (), (dump, *scores), (mask,)))
+    stages.append(Stage("tune", lambda r: tune_stage(config, r), tuning, TRAIN, (weights, mask), (tuned,)))
     return stages
 
 
@@ -110,13 +117,16 @@ def _count(config: Config, plain: Config, weights: Path, dump: Path) -> Stage:
         count += ("solver.",)
     if config["instability.population"] == "bab":
         count += LEFT_OPEN
-    return Stage("instability", lambda r: instability_stage(plain, r), count, (weights,), (dump,), shared=True)
+    split = (config["instability.split"],)
+    return Stage("instability", lambda r: instability_stage(plain, r), count, split, (weights,), (dump,), shared=True)
 
 
 def _measurements(config: Config, name: str, checkpoint: Path) -> list[Stage]:
     found = (results_path(config, name), dump_path(config, name))
     evaluation, shared = evaluation_path(config, name), name == BASELINE
     settings, attack = (*SUBJECT, *VERIFY), (*SUBJECT, "data.split", "evaluate.")
+    split, chosen = (config["data.split"],), config.path("data.data_idx_file")
+    instances = (checkpoint,) if chosen is None else (checkpoint, chosen)
 
     def verify(reporter: Reporter) -> Path:
         return verify_stage(config, reporter, name)
@@ -125,6 +135,6 @@ def _measurements(config: Config, name: str, checkpoint: Path) -> list[Stage]:
         return evaluate_stage(config, reporter, name)
 
     return [
-        Stage(f"verify {name}", verify, settings, (checkpoint,), found, shared),
-        Stage(f"evaluate {name}", evaluate, attack, (checkpoint,), (evaluation,), shared),
+        Stage(f"verify {name}", verify, settings, split, instances, found, shared),
+        Stage(f"evaluate {name}", evaluate, attack, split, (checkpoint,), (evaluation,), shared),
     ]

@@ -23,7 +23,7 @@ from abcrown_graft.graft.surgery import SiteValues, graft
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, prepare, read_mask
 from abcrown_graft.pipeline import inputs
-from abcrown_graft.pipeline.artifacts import artifact
+from abcrown_graft.pipeline.artifacts import artifact, written
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.scalars import scalar_log
@@ -37,12 +37,11 @@ from abcrown_graft.training.tune import tune
 
 def train_stage(config: Config, reporter: Reporter) -> Path:
     """Trains `model.name` from random weights; writes `train.checkpoint` and returns its path."""
-    settings = train_settings(config)
+    settings, path = train_settings(config), written(config, "train.checkpoint")
     device = inputs.device(config)
     torch.manual_seed(settings.seed)
     model, data = inputs.untrained_model(config), training_part(config, inputs.images(config, "train"))
     inputs.check_fit(data, model, config)
-    path = artifact(config, "train.checkpoint")
     result = _learn(train, config, reporter, model, data, settings, path, device)
     _save(config, reporter, path, model.core, data, result, {"stage": "train"})
     return path
@@ -50,7 +49,7 @@ def train_stage(config: Config, reporter: Reporter) -> Path:
 
 def tune_stage(config: Config, reporter: Reporter) -> Path:
     """Grafts the plain network by `mask.path` and tunes it; writes `tune.checkpoint` and returns its path."""
-    settings = tune_settings(config)
+    settings, path = tune_settings(config), written(config, "tune.checkpoint")
     device, split = inputs.device(config), inputs.images(config, "train")
     data = training_part(config, split)
     plain = inputs.configured_model(baseline_config(config))
@@ -60,7 +59,6 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
         reporter.say("note: the mask was made for other weights of this architecture")
     core = graft(plain.core, mask.masks, *_starting_lines(config, plain, split, device))
     model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
-    path = artifact(config, "tune.checkpoint")
     result = _learn(tune, config, reporter, model, data, settings, path, device)
     about = {"stage": "tune", "plain": plain.identity.to_header(), "mask": dict(mask.provenance), "grafted": mask.count}
     _save(config, reporter, path, core, data, result, about)
@@ -148,6 +146,8 @@ def _learn(
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
     told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if config["train.tensorboard"] else None
     log, resume = path.with_suffix(".log.jsonl"), path.with_suffix(".resume")
+    normalisation = {key: config[key] for key in ("data.mean", "data.std")}
+    subject = {"data": data.fingerprint, "architecture": model.identity.architecture, **normalisation}
     keep_freed_memory()
     with reporter.bar(settings.section, settings.epochs) as bar:
 
@@ -168,7 +168,7 @@ def _learn(
             settings,
             resume_path=resume,
             on_epoch=on_epoch,
-            data_fingerprint=data.fingerprint,
+            subject=subject,
         )
     module.cpu().eval()
     # An interruption between two writes may have cost the log an epoch.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from abcrown_graft import __version__
 from abcrown_graft.config.config import Config
+from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.instability.recorder import NATIVE_METHODS, InstabilityRecorder
@@ -25,6 +26,8 @@ from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.results import ResultsFile
 from abcrown_graft.verify.run import verify_images
 from abcrown_graft.verify.verdict import InstanceResult
+
+LEFT_OPEN_BY = ("attack.", "solver.bound_prop_method", "solver.alpha-crown.")  # what comes before branch and bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +164,8 @@ def instability_recorder(
     }
     method, population = config["instability.method"], config["instability.population"]
     alpha = effort.alpha_settings(config)
+    if population == "bab":
+        about |= {key: config[key] for key in SCHEMA if key.startswith(LEFT_OPEN_BY) and key != "attack.cex_path"}
     if method == "alpha-crown":
         about["method_settings"] = {name: getattr(alpha, name) for name in ("iterations", "lr_alpha", "lr_decay")}
     return InstabilityRecorder(path, model.identity, model.grafted, about, method, population, methods, alpha)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abcrown_graft.errors import FileFormatError
+from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.graft.identity import ModelIdentity, explain_difference
 from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.graft.scores import SiteScores
 from abcrown_graft.instability.dump import load
-from abcrown_graft.models.load import LEGACY_SUFFIXES
 from abcrown_graft.report import style
 from abcrown_graft.report.run_folder import RunFolder
 from abcrown_graft.report.section import Plot, Section, TableOf
@@ -46,6 +46,7 @@ def criterion_section(run: RunFolder) -> Section:
             return Section(TITLE, (f"Not shown: {path.name} is not in the run's folders.",))
         if path.suffix in LEGACY_SUFFIXES:
             return Section(TITLE, (f"Not shown: {path.name}, of the published code, does not name its network.",))
+    run.check_unchanged(files[-1], "tune")
     found = read_criterion(*files)
     caption = (
         "Every neuron's instability r_u (share of training images on which it is unstable) and significance r_s "

@@ -16,6 +16,7 @@ from abcrown_graft.errors import FileFormatError
 from abcrown_graft.pipeline.artifacts import artifact, read_json
 from abcrown_graft.pipeline.comparison import dump_path, results_path
 from abcrown_graft.pipeline.evaluation import evaluation_path
+from abcrown_graft.pipeline.ledger import Ledger, hashes
 from abcrown_graft.pipeline.record import RECORD
 
 NAMES = ("baseline", "grafted")
@@ -77,6 +78,16 @@ class RunFolder:
         """
         file = self.path / "tune.config.yaml"
         return load_config(file, self._folders()) if file.is_file() else None
+
+    def check_unchanged(self, path: Path, stage: str) -> None:
+        """Whether a file is as the pipeline's stage read it; a folder without `stages.json` does not tell.
+
+        Raises:
+            FileFormatError: it is not.
+        """
+        found = Ledger(self.path / "stages.json").read(stage)
+        if found is not None and hashes([path])[0] not in found:
+            raise FileFormatError(f"{path}: changed after the stage {stage!r} read it; run 'abcrown-graft run' again")
 
     def _places(self) -> Config:
         """A configuration by which the pipeline's own functions name the files of its folders."""

@@ -32,12 +32,14 @@ def slope_section(run: RunFolder) -> Section:
     path = run.artifact("tune.checkpoint")
     if not path.is_file():
         return Section(TITLE, (f"Not shown: {path.name} is not in the run's folder.",))
+    run.check_unchanged(path, "verify grafted")
     layers = read_slopes(path)
     if not layers:
         return Section(TITLE, ("No neuron is grafted.",))
     if not any(values.any() for pair in layers.values() for values in pair):
         return Section(TITLE, ("All slopes and intercepts are 0: the neurons are pruned.",))
-    starts = (None, None) if settings is None else (settings["tune.slope"], settings["tune.intercept"])
+    fitted = settings is None or settings["tune.fit_lines"]
+    starts = (None, None) if fitted else (settings["tune.slope"], settings["tune.intercept"])
     caption = "Slopes a and intercepts b of the grafted neurons, y = a·z + b, per layer; the bar marks the median"
     caption += "." if starts[0] is None else ", the dotted line where tuning started."
     draw = partial(_draw, layers=layers, starts=starts)

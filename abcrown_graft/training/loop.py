@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +91,7 @@ class _Run:
     frozen_statistics: bool
     penalty: Penalty | None
     resume_path: ResumePath | None
-    fingerprint: str
+    subject: Mapping[str, Any]
 
 
 def run_epochs(
@@ -104,7 +106,7 @@ def run_epochs(
     penalty: Penalty | None = None,
     resume_path: ResumePath | None = None,
     on_epoch: OnEpoch | None = None,
-    fingerprint: str = "",
+    subject: Mapping[str, Any] = MappingProxyType({}),
 ) -> TrainResult:
     """Learns in place; afterwards `model` holds the best epoch's state and its modules their old modes.
 
@@ -124,7 +126,7 @@ def run_epochs(
         penalty: a term of the loss besides that of `settings.method`; None adds nothing.
         resume_path: written after every epoch and continued from if it exists; never deleted here.
         on_epoch: called after every epoch of this call, once the resume file is written.
-        fingerprint: names the data; a resume file of another fingerprint is refused.
+        subject: what is learnt and from what, by name; a resume file of another subject is refused.
 
     Raises:
         AbcrownGraftError: the loss became NaN or infinite.
@@ -146,7 +148,7 @@ def run_epochs(
         frozen_statistics=frozen_statistics,
         penalty=penalty,
         resume_path=resume_path,
-        fingerprint=fingerprint,
+        subject=subject,
     )
     history, best = _restore(run)
     if settings.channels_last:
@@ -306,14 +308,14 @@ def _store(run: _Run, history: list[EpochRecord], best: dict[str, Tensor]) -> No
         "history": [asdict(record) for record in history],
         "best": best,
     }
-    save_progress(run.resume_path, run.settings, run.fingerprint, progress)
+    save_progress(run.resume_path, run.settings, run.subject, progress)
 
 
 def _restore(run: _Run) -> tuple[list[EpochRecord], dict[str, Tensor]]:
     """Model and optimizer as after the last stored epoch; its history and best state, both empty at the start."""
     progress = None
     if run.resume_path is not None:
-        progress = load_progress(run.resume_path, run.settings, run.fingerprint)
+        progress = load_progress(run.resume_path, run.settings, run.subject)
     if progress is None:
         return [], {}
     try:

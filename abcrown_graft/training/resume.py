@@ -20,23 +20,23 @@ _FORMAT = 1
 
 
 def save_progress(
-    path: str | os.PathLike[str], settings: AdversarialSettings, fingerprint: str, progress: Mapping[str, Any]
+    path: str | os.PathLike[str], settings: AdversarialSettings, subject: Mapping[str, Any], progress: Mapping[str, Any]
 ) -> None:
     """Writes `progress` (tensors, numbers, strings, lists, dicts) and what it belongs to, atomically."""
-    content = {"format": _FORMAT, "made_by": _identity(settings, fingerprint), "progress": dict(progress)}
+    content = {"format": _FORMAT, "made_by": _identity(settings, subject), "progress": dict(progress)}
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
 
 
 def load_progress(
-    path: str | os.PathLike[str], settings: AdversarialSettings, fingerprint: str
+    path: str | os.PathLike[str], settings: AdversarialSettings, subject: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """What `save_progress` wrote, on the CPU; None if there is no such file yet.
 
     Raises:
         FileFormatError: the file is damaged or not a resume file.
-        SettingsDifferError: it belongs to a run with other settings, data or starting weights.
+        SettingsDifferError: it belongs to a run with other settings or of another subject.
     """
     if not Path(path).exists():
         return None
@@ -47,14 +47,14 @@ def load_progress(
         raise FileFormatError(f"{path}: not a complete resume file ({reason}); delete it to start anew") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise FileFormatError(f"{path}: not a resume file of this version; delete it to start anew")
-    _compare(path, content["made_by"], _identity(settings, fingerprint))
+    _compare(path, content["made_by"], _identity(settings, subject))
     return content["progress"]
 
 
-def _identity(settings: AdversarialSettings, fingerprint: str) -> dict[str, Any]:
+def _identity(settings: AdversarialSettings, subject: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that must be equal for a run to be continued, as plain values."""
     named = {f"{settings.section}.{field.name}": asdict(settings)[field.name] for field in fields(settings)}
-    return {**named, "data": fingerprint}
+    return {**named, **subject}
 
 
 def _compare(path: str | os.PathLike[str], stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

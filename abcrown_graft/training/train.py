@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import SGD
@@ -21,7 +23,7 @@ def train(
     *,
     resume_path: ResumePath | None = None,
     on_epoch: OnEpoch | None = None,
-    data_fingerprint: str = "",
+    subject: Mapping[str, Any] = MappingProxyType({}),
 ) -> TrainResult:
     """Trains `model` in place by the method that the settings name; it ends with the best epoch's state.
 
@@ -34,7 +36,8 @@ def train(
         settings: how.
         resume_path: written after every epoch; continued from if it exists.
         on_epoch: called with the record of every epoch of this call.
-        data_fingerprint: names the data; a resume file of other data is refused.
+        subject: what is learnt and from what, by name, as far as the state of `model` does not tell; a resume
+            file of another subject is refused.
 
     Raises:
         AbcrownGraftError: as `run_epochs`.
@@ -49,7 +52,7 @@ def train(
         _schedule(settings),
         resume_path=resume_path,
         on_epoch=on_epoch,
-        fingerprint=data_fingerprint,
+        subject=subject,
     )
 
 

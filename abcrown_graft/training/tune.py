@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +29,7 @@ def tune(
     *,
     resume_path: ResumePath | None = None,
     on_epoch: OnEpoch | None = None,
-    data_fingerprint: str = "",
+    subject: Mapping[str, Any] = MappingProxyType({}),
 ) -> TrainResult:
     """Tunes a grafted network in place; it ends with the best epoch's state.
 
@@ -41,7 +44,8 @@ def tune(
         settings: how.
         resume_path: written after every epoch; continued from if it exists and began with this very model.
         on_epoch: called with the record of every epoch of this call.
-        data_fingerprint: names the data; a resume file of other data is refused.
+        subject: what is learnt and from what, by name, as far as the state of `model` does not tell; a resume
+            file of another subject is refused.
 
     Raises:
         MaskError: `model` has no grafted activation.
@@ -52,7 +56,7 @@ def tune(
         prune(grafted)
     groups = parameter_groups(grafted, others, settings)
     optimizer = SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    start = "" if resume_path is None else f" from {state_digest(model)}"
+    start = {} if resume_path is None else {"the start": state_digest(model)}
     penalized = settings.slope_decay > 0 or settings.relu_stability > 0
     with frozen(_fixed(grafted, others, settings)):
         return run_epochs(
@@ -66,7 +70,7 @@ def tune(
             penalty=partial(tuning_penalty, settings=settings) if penalized else None,
             resume_path=resume_path,
             on_epoch=on_epoch,
-            fingerprint=data_fingerprint + start,
+            subject={**subject, **start},
         )
 
 

@@ -26,6 +26,7 @@ def test_a_stage_is_unknown_then_begun_then_finished(tmp_path: Path) -> None:
     assert Ledger(path).is_begun("mask", before) and Ledger(path).left("mask", before) is None
     ledger.note("mask", before, ["hash"])
     assert Ledger(path).left("mask", before) == ["hash"]
+    assert Ledger(path).read("mask") == [None] and Ledger(path).read("tune") is None
 
 
 def test_other_inputs_or_settings_are_another_stage(tmp_path: Path) -> None:

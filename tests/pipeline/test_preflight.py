@@ -40,6 +40,13 @@ WRONG = [
     ({"graft__checkpoint": "mine.st"}, "graft.checkpoint: mine.st is not the file that the pipeline writes"),
     ({"report__path": "mine.docx"}, "report.path: mine.docx: unknown kind of report"),
     ({"mask__sweep": [0.3, 0.5]}, "mask.sweep"),
+    ({"mask__layer_cap": 0.1}, "layer cap 0.1 leaves"),
+    ({"significance__method": "learned", "significance__lr": 0.0}, "significance.lr: must be more than 0"),
+    ({"train__checkpoint": "out/net.pt"}, r"train\.checkpoint: .*net\.pt: the file is written in safetensors format"),
+    ({"tune__checkpoint": "out/net.st"}, r"tune\.checkpoint: .*net\.st: .*; name it net\.safetensors"),
+    ({"significance__path": "scores.pth"}, r"significance\.path: .*; name it scores\.safetensors"),
+    ({"mask__path": "mask.pt"}, r"mask\.path: .*; name it mask\.safetensors"),
+    ({"instability__dump": "counts.pt"}, r"instability\.dump: .*; name it counts\.safetensors"),
     ({"graft__mask": "mine.st"}, "graft.mask: mine.st is not the file that the pipeline writes"),
 ]
 
@@ -63,8 +70,8 @@ def test_a_mistake_is_found_before_anything_is_written(
 def test_a_sound_configuration_gives_what_all_stages_depend_on(tmp_path: Path) -> None:
     config = miniature(tmp_path)
     facts = preflight(config)
-    assert facts["data"] == {split: inputs.images(config, split).fingerprint for split in ("train", "test")}
-    assert facts["architecture"] == inputs.untrained_model(config).identity.architecture
+    assert facts.data == {split: inputs.images(config, split).fingerprint for split in ("train", "test")}
+    assert facts.architecture == inputs.untrained_model(config).identity.architecture
     assert not (tmp_path / "out").exists()
 
 
@@ -91,5 +98,5 @@ def test_the_same_architecture_by_another_file_is_another_input(tmp_path: Path) 
     found = []
     for width in (5, 6):
         (tmp_path / "net.py").write_text(code.format(width, width))
-        found.append(preflight(config)["architecture"])
+        found.append(preflight(config).architecture)
     assert found[0] != found[1]

@@ -19,7 +19,7 @@ from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.instability import dump as dumps
 from abcrown_graft.models.weights import package_folder
 from abcrown_graft.pipeline import evaluation, reporting, scoring, training, verification
-from abcrown_graft.pipeline.run import run_pipeline
+from abcrown_graft.pipeline.run import run_alone, run_pipeline
 from abcrown_graft.pipeline.stages import pipeline_stages
 from abcrown_graft.report.outcome import read_outcomes
 from abcrown_graft.verify.results import read_results
@@ -282,6 +282,52 @@ def test_an_interrupted_stage_starts_anew_under_other_settings(
         run_pipeline(miniature(tmp_path, train__epochs=2), listener)
     assert f"kept as {tmp_path}/out/train.1.resume" in listener.lines[0]
     assert any(line.startswith("train epoch 1/2") for line in listener.lines)
+
+
+ALONE = {
+    "train": training.train_stage,
+    "instability": scoring.instability_stage,
+    "significance": scoring.significance_stage,
+    "mask": scoring.mask_stage,
+    "tune": training.tune_stage,
+}
+
+
+def test_what_single_commands_made_is_not_made_again(tmp_path: Path) -> None:
+    config = miniature(tmp_path, train__epochs=1, train__limit=100, tune__epochs=1, data__end=2)
+    made = [run_alone(config, name, stage, Listener()) for name, stage in ALONE.items()]
+    before = [path.read_bytes() for path in made]
+    assert run(config)[0] == STAGES[len(ALONE) :]
+    assert [path.read_bytes() for path in made] == before
+    assert run(config)[0] == []
+
+
+def test_a_run_goes_on_with_what_a_single_command_began(tmp_path: Path, interrupted_at: Callable[[str], None]) -> None:
+    config, log = miniature(tmp_path), training.append_record
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "append_record", lambda path, record: _stop_after(log, path, record))
+        with pytest.raises(KeyboardInterrupt):
+            run_alone(config, "train", training.train_stage, Listener())
+    interrupted_at("instability")
+    listener = Listener()
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(config, listener)
+    told = [line.split(":")[0] for line in listener.lines if line.startswith("train epoch")]
+    assert told == ["train epoch 3/4", "train epoch 4/4"] and not any("kept as" in line for line in listener.lines)
+
+
+def test_a_single_command_with_other_settings_is_not_what_the_run_asks_for(copy: Path) -> None:
+    run_alone(miniature(copy, mask__ratio=0.25), "mask", scoring.mask_stage, Listener())
+    heads, lines = run(miniature(copy))
+    assert heads == ["mask"], "the mask is made as it was, so nothing else changes"
+    assert f"kept as {copy}/out/mask.1.safetensors" in lines[3]
+
+
+def test_a_single_command_that_writes_elsewhere_leaves_the_run_alone(copy: Path) -> None:
+    before = times(copy / "out")
+    elsewhere = miniature(copy, mask__path=str(copy / "mine.safetensors"), mask__ratio=0.25)
+    assert run_alone(elsewhere, "mask", scoring.mask_stage, Listener()) == copy / "mine.safetensors"
+    assert times(copy / "out") == before
 
 
 def _stop_after(log: Callable[..., None], path: Path, record: dict[str, object]) -> None:

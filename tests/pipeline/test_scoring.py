@@ -249,6 +249,25 @@ def test_a_dump_of_other_settings_is_refused_and_stays(tmp_path: Path, counted: 
     assert snapshot(tmp_path / "out") == before
 
 
+def test_a_dump_with_images_that_are_not_to_be_counted_is_refused_and_stays(tmp_path: Path, counted: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "instability.safetensors").write_bytes(counted.read_bytes())
+    before = snapshot(tmp_path / "out")
+    with pytest.raises(SettingsDifferError, match=r"instability\.safetensors: counts image 0 and 1 others that inst"):
+        instability_stage(configured(tmp_path, instability__start=2), Listener())
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_a_dump_of_what_another_attack_left_open_is_refused(tmp_path: Path) -> None:
+    few = {"instability__population": "bab", "instability__end": 2}
+    path = instability_stage(configured(tmp_path, **few), Listener())
+    before = path.read_bytes()
+    with pytest.raises(SettingsDifferError, match=r"made with attack\.pgd_steps = \d+, this run has 3"):
+        instability_stage(configured(tmp_path, **few, attack__pgd_steps=3), Listener())
+    assert path.read_bytes() == before
+    assert instability_stage(configured(tmp_path, **few), Listener()).read_bytes() == before
+
+
 def test_an_image_that_fails_stops_the_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a defect")

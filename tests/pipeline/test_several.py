@@ -126,6 +126,10 @@ CLASHES = [
     ("significance: {samples: 20}\npipeline: {output: b}", "but significance.samples is 20 here and 50 there"),
     ("data: {end: 2}\npipeline: {output: b}", "'verify baseline' writes .*, but data.end is 2 here and 3 there"),
     ("tune: {checkpoint: base/train.safetensors}\npipeline: {output: b}", "'tune' writes .*, as 'train' of"),
+    (
+        "model: {path: model_defs/weights/digits_baseline.safetensors}\npipeline: {output: b}",
+        r"it reads \S*/digits_baseline\.safetensors here and \S*/base/train\.safetensors there",
+    ),
 ]
 
 

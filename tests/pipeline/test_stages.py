@@ -92,9 +92,32 @@ def test_counting_depends_on_the_cascade_as_far_as_it_is_run(
     assert "solver.bound_prop_method" in keys and "instability.end" in keys
 
 
+def test_a_stage_depends_on_the_images_it_reads(tmp_path: Path) -> None:
+    found = stages(miniature(tmp_path, data__split="train", instability__split="test"))
+    assert {name: stage.splits for name, stage in found.items()} == {
+        **dict.fromkeys(("train", "significance gradient", "tune"), ("train",)),
+        **{f"{what} {which}": ("train",) for what in ("verify", "evaluate") for which in ("baseline", "grafted")},
+        "instability": ("test",),
+        "mask": (),
+        "report": (),
+    }
+
+
+def test_only_bounds_depend_on_their_precision(tmp_path: Path) -> None:
+    bounding = {name for name, stage in stages(miniature(tmp_path)).items() if "general.double_fp" in stage.keys}
+    assert bounding == {"instability", "verify baseline", "verify grafted"}
+
+
+def test_verification_depends_on_what_the_list_of_images_says(tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_text("3\n")
+    found = stages(miniature(tmp_path, data__data_idx_file=str(tmp_path / "some.txt")))
+    readers = {name for name, stage in found.items() if tmp_path / "some.txt" in stage.reads}
+    assert readers == {"verify baseline", "verify grafted"}
+
+
 def test_where_files_lie_is_no_setting(tmp_path: Path) -> None:
     for stage in pipeline_stages(miniature(tmp_path)):
-        assert not {*DEFAULTS, "data.data_dir", "pipeline.output"} & set(stage.keys), stage.name
+        assert not {*DEFAULTS, "data.data_dir", "pipeline.output", "train.tensorboard"} & set(stage.keys), stage.name
 
 
 def test_a_finished_network_is_not_trained(tmp_path: Path) -> None:

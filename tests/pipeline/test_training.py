@@ -148,6 +148,20 @@ def test_other_settings_do_not_go_on_with_an_interrupted_training(
     assert snapshot(tmp_path / "out") == before
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    (({"data__mean": 0.5}, r"data\.mean = 0\.0, this run has 0\.5"), ({"data__std": 0.5}, r"data\.std = 1\.0")),
+)
+def test_an_interrupted_training_does_not_go_on_with_other_pixels(
+    tmp_path: Path, interrupt: Callable[[int], None], changed: dict[str, object], named: str
+) -> None:
+    interrupt(2)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path)
+    with pytest.raises(SettingsDifferError, match=rf"train\.resume: made with {named}"):
+        trained(tmp_path, **changed)
+
+
 def test_an_earlier_checkpoint_is_kept(tmp_path: Path, baseline: tuple[Path, list[str]]) -> None:
     earlier = (baseline[0] / "out" / "train.safetensors").read_bytes()
     (tmp_path / "out").mkdir()

@@ -12,6 +12,7 @@ from abcrown_graft.errors import FileFormatError
 from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.graft.scores import SiteScores
 from abcrown_graft.instability.dump import empty
+from abcrown_graft.pipeline.ledger import Ledger, hashes
 from abcrown_graft.report.criterion_section import criterion_section, read_criterion, score_files
 from abcrown_graft.report.run_folder import open_run
 
@@ -41,6 +42,15 @@ def test_a_missing_file_is_told_and_is_no_error(run: RunWriter, name: str) -> No
     (run.folder / f"{name}.safetensors").unlink()
     section = criterion_section(open_run(run.folder))
     assert section.text == (f"Not shown: {name}.safetensors is not in the run's folders.",) and not section.plots
+
+
+def test_a_mask_chosen_after_the_tuning_is_refused(run: RunWriter) -> None:
+    mask = run.folder / "mask.safetensors"
+    Ledger(run.folder / "stages.json").note("tune", {"reads": hashes([mask])})
+    assert criterion_section(open_run(run.folder)).plots
+    GraftMask({"2": ~MASK["2"]}, loaded(plain_core()).identity, {}).save(mask)
+    with pytest.raises(FileFormatError, match=r"mask\.safetensors: changed after the stage 'tune' read it"):
+        criterion_section(open_run(run.folder))
 
 
 def other_scores(folder: Path) -> None:

@@ -11,6 +11,7 @@ from abcrown_graft.files import save_tensors
 from abcrown_graft.graft.identity import ModelIdentity
 from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.checkpoint import save_checkpoint
+from abcrown_graft.pipeline.ledger import Ledger, hashes
 from abcrown_graft.report.run_folder import open_run
 from abcrown_graft.report.slope_section import read_slopes, slope_section
 
@@ -30,6 +31,23 @@ def test_only_grafted_neurons_count(run: RunWriter) -> None:
     section = slope_section(open_run(run.folder))
     assert section.tables[0].rows == (("2", "2", "0.200", "0.300", "50.0", "0.500", "0.500"),)
     assert "where tuning started" in section.plots[0].caption
+
+
+def test_fitted_lines_start_at_no_common_slope(run: RunWriter) -> None:
+    save_grafted(run, [0.5, 9.0, 9.0, -0.1], [0.0, 9.0, 9.0, 1.0])
+    settings = run.folder / "tune.config.yaml"
+    settings.write_text(settings.read_text().replace("slope: 0.5", "fit_lines: true, slope: 0.5"))
+    assert "where tuning started" not in slope_section(open_run(run.folder)).plots[0].caption
+
+
+def test_a_network_tuned_after_the_verification_is_refused(run: RunWriter) -> None:
+    save_grafted(run, [0.5, 9.0, 9.0, -0.1], [0.0, 9.0, 9.0, 1.0])
+    tuned = run.folder / "tune.safetensors"
+    Ledger(run.folder / "stages.json").note("verify grafted", {"reads": hashes([tuned])})
+    assert slope_section(open_run(run.folder)).plots
+    save_grafted(run, [0.6, 9.0, 9.0, -0.1], [0.0, 9.0, 9.0, 1.0])
+    with pytest.raises(FileFormatError, match=r"tune\.safetensors: changed after the stage 'verify grafted' read it"):
+        slope_section(open_run(run.folder))
 
 
 def test_pruned_neurons_have_nothing_to_show(run: RunWriter) -> None:

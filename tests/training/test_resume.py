@@ -15,14 +15,15 @@ from abcrown_graft.training.settings import TrainSettings
 SETTINGS = TrainSettings(
     epochs=4, batch_size=8, lr=0.1, momentum=0.9, weight_decay=0.0, epsilon=0.1, validation=5, milestones=(2, 3)
 )
+DIGITS = {"data": "digits", "data.mean": (0.5,)}
 PROGRESS = {"model": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1, "loss": 0.25}]}
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "run.resume"
-    assert load_progress(path, SETTINGS, "digits") is None
-    save_progress(path, SETTINGS, "digits", PROGRESS)
-    loaded = load_progress(path, SETTINGS, "digits")
+    assert load_progress(path, SETTINGS, DIGITS) is None
+    save_progress(path, SETTINGS, DIGITS, PROGRESS)
+    loaded = load_progress(path, SETTINGS, DIGITS)
     assert torch.equal(loaded["model"]["weight"], PROGRESS["model"]["weight"])
     assert loaded["history"] == PROGRESS["history"]
     assert [file.name for file in tmp_path.iterdir()] == ["run.resume"]
@@ -31,25 +32,27 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("key", "value"), [("lr", 0.2), ("epochs", 5), ("milestones", (1, 3)), ("seed", 1)])
 def test_other_settings_are_refused_and_named(tmp_path: Path, key: str, value: object) -> None:
     path = tmp_path / "run.resume"
-    save_progress(path, SETTINGS, "digits", PROGRESS)
+    save_progress(path, SETTINGS, DIGITS, PROGRESS)
     with pytest.raises(SettingsDifferError, match=rf"run\.resume: made with train\.{key} = "):
-        load_progress(path, dataclasses.replace(SETTINGS, **{key: value}), "digits")
+        load_progress(path, dataclasses.replace(SETTINGS, **{key: value}), DIGITS)
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.resume"
-    save_progress(path, SETTINGS, "digits", PROGRESS)
+    save_progress(path, SETTINGS, DIGITS, PROGRESS)
     with pytest.raises(SettingsDifferError, match="data = 'digits', this run has 'mnist'"):
-        load_progress(path, SETTINGS, "mnist")
+        load_progress(path, SETTINGS, {**DIGITS, "data": "mnist"})
+    with pytest.raises(SettingsDifferError, match=r"data\.mean = \(0\.5,\), this run has \(0\.4,\)"):
+        load_progress(path, SETTINGS, {**DIGITS, "data.mean": (0.4,)})
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, -1])
 def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "run.resume"
-    save_progress(path, SETTINGS, "digits", PROGRESS)
+    save_progress(path, SETTINGS, DIGITS, PROGRESS)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(FileFormatError, match=r"run\.resume: not a complete resume file") as caught:
-        load_progress(path, SETTINGS, "digits")
+        load_progress(path, SETTINGS, DIGITS)
     assert "\n" not in str(caught.value)
 
 
@@ -57,10 +60,10 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.resume"
     path.write_text("not a resume file")
     with pytest.raises(FileFormatError, match="delete it"):
-        load_progress(path, SETTINGS, "")
+        load_progress(path, SETTINGS, {})
     torch.save({"weight": torch.zeros(1)}, path)
     with pytest.raises(FileFormatError, match="not a resume file of this version"):
-        load_progress(path, SETTINGS, "")
+        load_progress(path, SETTINGS, {})
     torch.save(Path("code"), path)  # an object that would need code to load
     with pytest.raises(FileFormatError, match="not a complete resume file"):
-        load_progress(path, SETTINGS, "")
+        load_progress(path, SETTINGS, {})
