@@ -28,7 +28,7 @@ from abcrown_graft.network.graph import Network, Node
 
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
 MANY_BOXES, FEW_NEURONS = 4, 512  # from so many boxes on, nodes of up to so many neurons are bounded batch by batch
-SMALL_WINDOW = 0.15  # share of a map up to which windows beat the live neurons of the whole map on a CPU
+SMALL_WINDOW = 0.3  # share of a map up to which windows beat the live neurons of the whole map on a CPU
 
 
 @dataclass(frozen=True, eq=False)
