@@ -44,6 +44,14 @@ class Ledger:
         self._entries[stage] = {"before": dict(before), "after": after}
         write_json(self.path, self._entries)
 
+    def forget(self, stage: str) -> None:
+        """Takes back what was noted of a stage that did nothing; a ledger without stages is no file."""
+        del self._entries[stage]
+        if self._entries:
+            write_json(self.path, self._entries)
+        else:
+            self.path.unlink()
+
 
 def hashes(paths: Sequence[Path]) -> Hashes:
     """SHA-256 of each file, None for a missing one."""

@@ -62,9 +62,15 @@ def run_alone(config: Config, name: str, run: Callable[[Config, Reporter], Path]
     if any(path.parent.resolve() != folder.resolve() for path in stage.writes):
         return stage.run(reporter)
     before, ledger = _state(config, stage, facts_about(config, stage.splits)), _ledger(folder)
-    if not any(path.exists() for path in _files(stage)):
+    fresh = not any(path.exists() for path in _files(stage))
+    if fresh:
         ledger.note(stage.name, before)
-    path = stage.run(reporter)
+    try:
+        path = stage.run(reporter)
+    except BaseException:
+        if fresh and not any(path.exists() for path in _files(stage)):
+            ledger.forget(stage.name)
+        raise
     ledger.note(stage.name, before, hashes(stage.writes))
     return path
 

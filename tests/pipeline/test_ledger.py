@@ -29,6 +29,18 @@ def test_a_stage_is_unknown_then_begun_then_finished(tmp_path: Path) -> None:
     assert Ledger(path).read("mask") == [None] and Ledger(path).read("tune") is None
 
 
+def test_a_stage_that_did_nothing_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "stages.json"
+    ledger = Ledger(path)
+    ledger.note("mask", {"settings": "s"}, ["hash"])
+    before = path.read_bytes()
+    ledger.note("tune", {"settings": "s"})
+    ledger.forget("tune")
+    assert path.read_bytes() == before
+    ledger.forget("mask")
+    assert not path.exists()
+
+
 def test_other_inputs_or_settings_are_another_stage(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "stages.json")
     ledger.note("mask", {"settings": "s"}, ["hash"])
