@@ -240,21 +240,21 @@ def test_a_wrong_setting_counts_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dump_of_other_settings_is_refused_and_stays(tmp_path: Path, counted: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"specification__epsilon": 0.2}, r"made with epsilon = 0\.1, this run has 0\.2"),
+        ({"instability__start": 2}, r"instability\.safetensors: counts image 0 and 1 others that inst"),
+    ],
+)
+def test_a_dump_of_other_settings_or_images_is_refused_and_stays(
+    tmp_path: Path, counted: Path, changed: dict[str, object], told: str
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "instability.safetensors").write_bytes(counted.read_bytes())
     before = snapshot(tmp_path / "out")
-    with pytest.raises(SettingsDifferError, match=r"made with epsilon = 0\.1, this run has 0\.2"):
-        instability_stage(configured(tmp_path, specification__epsilon=0.2), Listener())
-    assert snapshot(tmp_path / "out") == before
-
-
-def test_a_dump_with_images_that_are_not_to_be_counted_is_refused_and_stays(tmp_path: Path, counted: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "instability.safetensors").write_bytes(counted.read_bytes())
-    before = snapshot(tmp_path / "out")
-    with pytest.raises(SettingsDifferError, match=r"instability\.safetensors: counts image 0 and 1 others that inst"):
-        instability_stage(configured(tmp_path, instability__start=2), Listener())
+    with pytest.raises(SettingsDifferError, match=told):
+        instability_stage(configured(tmp_path, **changed), Listener())
     assert snapshot(tmp_path / "out") == before
 
 
