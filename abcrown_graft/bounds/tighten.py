@@ -29,6 +29,7 @@ from abcrown_graft.network.graph import Network, Node
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
 MANY_BOXES, FEW_NEURONS = 4, 512  # from so many boxes on, nodes of up to so many neurons are bounded batch by batch
 SMALL_WINDOW = 0.3  # share of a map up to which windows beat the live neurons of the whole map on a CPU
+FEW_SIDES = 64  # of an image, up to which convolutions cost less than cutting its live neurons out of the matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,7 @@ def _methods(known: Bounded, name: str) -> Iterator[tuple[slice, Method]]:
         return
     for k in range(batch):
         image = ImageBounds(network, k, known.relaxations, known.boxes)
-        yield slice(k, k + 1), lambda sides, image=image: image.lower(name, sides.neuron, sides.sign, sides.enough)
+        yield slice(k, k + 1), partial(_on_live_neurons, known, name, image)
 
 
 def _is_small(network: Network) -> bool:
@@ -149,6 +150,13 @@ def _on_windows(known: Bounded, name: str, sides: Sides) -> Tensor:
         at = part.image, part.neuron, part.sign
         found.append(bound_neurons(known.network, name, *at, known.relaxations, known.box))
     return torch.cat(found)
+
+
+def _on_live_neurons(known: Bounded, name: str, image: ImageBounds, sides: Sides) -> Tensor:
+    """Sides of one image."""
+    if len(sides.image) <= FEW_SIDES:
+        return _on_whole_maps(known, name, sides)
+    return image.lower(name, sides.neuron, sides.sign, sides.enough)
 
 
 def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:

@@ -18,14 +18,20 @@ from abcrown_graft.network.trace import from_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WAYS = {"windows": (1.0, 2**23), "live neurons": (0.0, 2**23), "whole maps": (0.0, 0)}
-"""Share of a map up to which windows are used, and size of matrices."""
+WAYS = {
+    "windows": (1.0, 2**23, 0),
+    "live neurons": (0.0, 2**23, 0),
+    "live neurons of many sides": (0.0, 2**23, 20),
+    "whole maps": (0.0, 0, 0),
+}
+"""Share of a map up to which windows are used, size of matrices, and sides that are few."""
 
 
 def bounded(way: str, network: Network, box: Box, rigorous: bool = False) -> NetworkBounds:
-    share, size = WAYS[way]
+    share, size, few = WAYS[way]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tighten, "SMALL_WINDOW", share)
+        patch.setattr(tighten, "FEW_SIDES", few)
         patch.setattr(sparse, "MAX_ENTRIES", size)
         if way == "whole maps":
             patch.setattr(tighten, "is_windowed", lambda *_: False)
@@ -46,12 +52,12 @@ def test_every_way_finds_the_same_bounds_of_unstable_neurons():
     shape = (2, 6, 6)
     network = from_module(assembled(["conv", "strided", "pool", "conv"], shape), shape)
     box = random_box(shape, 3, 0.2)
-    first, second, third = (bounded(way, network, box) for way in WAYS)
+    first, *others = (bounded(way, network, box) for way in WAYS)
     assert sum(int(first.unstable(site).sum()) for site in network.sites) > 50
     for site in network.sites:
         left = first.unstable(site)
-        assert torch.equal(left, second.unstable(site)) and torch.equal(left, third.unstable(site))
-        for other in (second, third):
+        for other in others:
+            assert torch.equal(left, other.unstable(site))
             torch.testing.assert_close(other.pre_activation[site].lower[left], first.pre_activation[site].lower[left])
             torch.testing.assert_close(other.pre_activation[site].upper[left], first.pre_activation[site].upper[left])
 
