@@ -35,6 +35,10 @@ class UnsupportedError(AbcrownGraftError):
     """Something this package knows of but does not implement."""
 
 
+class OutputError(AbcrownGraftError):
+    """A file that cannot be written."""
+
+
 class SettingsDifferError(AbcrownGraftError):
     """Results or statistics that were made with other settings than the ones to be added."""
 

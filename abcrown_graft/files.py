@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abcrown_graft import __version__
-from abcrown_graft.errors import FileFormatError
+from abcrown_graft.errors import FileFormatError, OutputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,23 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Tries whether a file can be written, before work is spent on what goes into it.
+
+    Raises:
+        OutputError: it is a folder, or nothing can be written where it is to lie.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{path}: nothing can be written to {folder} ({error.strerror})") from None
 
 
 def _umask() -> int:

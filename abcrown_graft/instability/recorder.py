@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.propagate import METHODS
-from abcrown_graft.errors import ConfigError, SettingsDifferError, UnsupportedError
+from abcrown_graft.errors import ConfigError, OutputError, SettingsDifferError, UnsupportedError
+from abcrown_graft.files import check_writable
 from abcrown_graft.graft.identity import ModelIdentity, explain_difference
 from abcrown_graft.instability.alpha import unstable_by_alpha
 from abcrown_graft.instability.dump import InstabilityDump, add, empty, load
@@ -58,6 +59,7 @@ class InstabilityRecorder:
             UnsupportedError: a method that the engine does not have.
             SettingsDifferError: the file at `path` is of another model or was made with other settings.
             FileFormatError: the file at `path` is no dump, or a damaged one.
+            OutputError: nothing can be written to `path`.
         """
         if population not in POPULATIONS:
             raise ConfigError(f"instability.population: unknown population {population!r}; known: {POPULATIONS}")
@@ -65,6 +67,7 @@ class InstabilityRecorder:
             raise UnsupportedError(
                 f"instability.method: {method!r} is not implemented by this engine; known: {', '.join(methods)}"
             )
+        check_writable(path)
         self.path, self.method, self.population, self.alpha = path, method, population, alpha or AdamSettings()
         self.after_bounds = population == "bab"
         fresh = empty(model, grafted, {**settings, "method": method, "population": population})
@@ -105,12 +108,20 @@ class InstabilityRecorder:
         return (batch.predicted == batch.labels).nonzero().flatten().tolist()
 
     def add(self, indices: list[int], unstable: Mapping[str, Any]) -> None:
-        """Counts images, see `dump.add`, and writes the dump; nothing happens if there are none."""
+        """Counts images, see `dump.add`, and writes the dump; nothing happens if there are none.
+
+        Raises:
+            OutputError: it cannot be written; then the images are not counted.
+        """
         if not indices:
             return
-        self.dump = add(self.dump, indices, unstable)
+        counted = add(self.dump, indices, unstable)
+        try:
+            counted.save(self.path)
+        except OSError as error:
+            raise OutputError(f"{self.path}: the dump cannot be written ({error.strerror})") from None
+        self.dump = counted
         self._seen.update(indices)
-        self.dump.save(self.path)
 
 
 class HeldBack:

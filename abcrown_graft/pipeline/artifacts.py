@@ -13,7 +13,7 @@ from typing import Any
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, FileFormatError
-from abcrown_graft.files import LEGACY_SUFFIXES, write_atomically
+from abcrown_graft.files import LEGACY_SUFFIXES, check_writable, write_atomically
 
 DEFAULTS = {
     "train.checkpoint": "train.safetensors",
@@ -59,8 +59,10 @@ def written(config: Config, key: str) -> Path:
 
     Raises:
         ConfigError: its name says that it is of another format, by which the next stage would read it.
+        OutputError: nothing can be written there.
     """
     path = artifact(config, key)
+    check_writable(path)
     if path.suffix == ".safetensors" or (not key.endswith(".checkpoint") and path.suffix not in LEGACY_SUFFIXES):
         return path
     better = path.with_suffix(".safetensors").name

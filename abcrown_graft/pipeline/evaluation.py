@@ -8,6 +8,7 @@ from typing import Any
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
+from abcrown_graft.files import check_writable
 from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.artifacts import network_folder, write_json
 from abcrown_graft.pipeline.reporter import Reporter
@@ -28,6 +29,8 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
     Returns:
         The JSON file `evaluation_<name>.json` in the network's folder.
     """
+    path = evaluation_path(config, name)
+    check_writable(path)
     device, epsilon = inputs.device(config), inputs.epsilon(config)
     model, data = inputs.configured_model(config), evaluated_part(config, inputs.images(config))
     inputs.check_fit(data, model, config)
@@ -38,7 +41,6 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
         f"{name}: SA {100 * clean:.2f}%, RA {100 * robust:.2f}% (PGD-{config['evaluate.pgd_steps']}, "
         f"epsilon {epsilon:g}, {len(data)} {data.split} images of {data.name})"
     )
-    path = evaluation_path(config, name)
     found = {"standard_accuracy": clean, "robust_accuracy": robust, "images": len(data), "epsilon": epsilon}
     about = {"dataset": data.name, "split": data.split, "weights": model.identity.weights}
     write_json(path, {**found, "pgd_steps": config["evaluate.pgd_steps"], **about})

@@ -16,6 +16,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
+from abcrown_graft.files import check_writable
 from abcrown_graft.instability.recorder import NATIVE_METHODS, InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
@@ -108,10 +109,13 @@ def counterexample_path(config: Config) -> Path:
 
     Raises:
         ConfigError: it names a folder.
+        OutputError: counterexamples are to be saved, and nothing can be written there.
     """
     path = config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
     if not path.name:
         raise ConfigError(f"{config.origin('attack.cex_path')}: attack.cex_path: {path} names no file")
+    if config["general.save_adv_example"]:
+        check_writable(path)
     return path
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from abcrown_graft.errors import OutputError
 from abcrown_graft.specification.specification import Specify
 from abcrown_graft.verify.complete import decide_open, failure
 from abcrown_graft.verify.memory import is_out_of_memory
@@ -47,6 +48,9 @@ def verify_images(
     A batch that does not fit into memory is halved until it does; a single image that does not is
     `out-of-memory`. A batch that fails otherwise is run again image by image, and the image that
     fails alone is `error`.
+
+    Raises:
+        OutputError: the recorder's file cannot be written.
     """
     device = subject.network.device
     spent = [0.0] * len(images) if spent is None else spent
@@ -85,6 +89,8 @@ def _run(
     try:
         for stage in cascade(settings, recorder):
             stage(batch)
+    except OutputError:
+        raise
     except Exception as error:
         out_of_memory = is_out_of_memory(error)
         if len(part) == 1:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,9 @@ from torch import nn
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.bounds.propagate import bound_network
-from abcrown_graft.errors import ConfigError, FileFormatError, SettingsDifferError
+from abcrown_graft.errors import ConfigError, FileFormatError, OutputError, SettingsDifferError
 from abcrown_graft.graft.surgery import graft
-from abcrown_graft.instability.dump import load
+from abcrown_graft.instability.dump import InstabilityDump, load
 from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel, prepare
 from abcrown_graft.specification.robustness import linf_box
@@ -218,3 +220,25 @@ def test_grafted_neurons_never_count(model, images, labels, path):
     assert not bool(watcher.dump.counts["1"][first].any())
     assert torch.equal(watcher.dump.counts["1"][~first], plain.dump.counts["1"][~first])
     assert not bool(watcher.dump.counts["3"].any())
+
+
+def test_a_dump_that_cannot_be_written_ends_the_run_and_counts_nothing(model, images, labels, path, monkeypatch):
+    watcher = recorder(path, model, population="all")
+    verify(model, images[:9], labels[:9], watcher, INDICES[:9])
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(InstabilityDump, "save", full)
+    with pytest.raises(OutputError, match=f"{path.name}: the dump cannot be written .No space"):
+        verify(model, images, labels, watcher)
+    assert watcher.dump.n == 9 and path.read_bytes() == before
+
+
+def test_a_path_that_cannot_be_written_is_refused_before_anything_is_counted(model, path):
+    path.write_bytes(b"")
+    with pytest.raises(OutputError, match="dump.safetensors: nothing can be written to .*Not a directory"):
+        recorder(path / "dump.safetensors", model)
+    with pytest.raises(OutputError, match="is a folder"):
+        recorder(path.parent, model)
