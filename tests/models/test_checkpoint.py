@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.errors import FileFormatError, ModelError
+from abcrown_graft.errors import AbcrownGraftError, FileFormatError, ModelError
 from abcrown_graft.files import save_tensors
 from abcrown_graft.models.checkpoint import apply_state_dict, fit_keys, load_state_dict, save_checkpoint
 
@@ -98,6 +100,56 @@ def test_a_text_file_is_refused(tmp_path: Path, suffix: str):
     (tmp_path / f"net{suffix}").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
     with pytest.raises(FileFormatError, match=rf"net\{suffix}: [^\n]*$"):
         load_state_dict(tmp_path / f"net{suffix}")
+
+
+def of_torch(content: object, as_zip: bool = True) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=as_zip)
+    return buffer.getvalue()
+
+
+def in_itself() -> list:
+    content: list = []
+    content.append(content)
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x80\x02uN.", of_torch(in_itself()), of_torch([small().state_dict()], as_zip=False)[:-2]],
+    ids=["a pickle of nothing", "a list that holds itself", "a cut file of the old format"],
+)
+def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "net.pt").write_bytes(content)
+    with pytest.raises(AbcrownGraftError, match=r"net\.pt: [^\n]*$"):
+        load_state_dict(tmp_path / "net.pt")
+
+
+def of_numpy(state: dict[str, Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: tensor.numpy() for name, tensor in state.items()})
+    return buffer.getvalue()
+
+
+STATE = {"weight": torch.ones(3), "bias": torch.ones(1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("net.pt", of_torch({"model": STATE})), ("old.pt", of_torch(STATE, as_zip=False)), ("net.npz", of_numpy(STATE))],
+)
+def test_a_damaged_copy_is_read_or_refused(tmp_path: Path, name: str, whole: bytes):
+    """Half of a byte's bits turned, or the end cut off, at places all over the file."""
+    path = tmp_path / name
+    for at in range(0, len(whole), max(1, len(whole) // 200)):
+        for content in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]):
+            path.write_bytes(content)
+            try:
+                tensors, _ = load_state_dict(path)
+            except AbcrownGraftError as error:
+                assert re.fullmatch(rf"{re.escape(str(path))}: .*", str(error))
+            else:
+                assert all(isinstance(tensor, Tensor) for tensor in tensors.values())
 
 
 @pytest.mark.parametrize("content", [small(), {"state_dict": small()}, {"when": datetime.date(2022, 7, 17)}])
