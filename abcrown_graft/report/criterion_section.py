@@ -30,12 +30,18 @@ DRAWN = 50_000  # points, more only cover one another
 
 @dataclass(frozen=True, eq=False)
 class Criterion:
-    """One entry per neuron `(neurons,)`: instability r_u in [0, 1], significance r_s, whether it was grafted."""
+    """One entry per neuron `(neurons,)`: instability r_u in [0, 1], significance r_s, whether it was grafted.
+
+    Attributes:
+        method: of the significance.
+        images: those that instability was counted on, in words.
+    """
 
     instability: np.ndarray
     significance: np.ndarray
     grafted: np.ndarray
     method: str
+    images: str
 
 
 def criterion_section(run: RunFolder) -> Section:
@@ -49,7 +55,7 @@ def criterion_section(run: RunFolder) -> Section:
     run.check_unchanged(files[-1], "tune")
     found = read_criterion(*files)
     caption = (
-        "Every neuron's instability r_u (share of training images on which it is unstable) and significance r_s "
+        f"Every neuron's instability r_u (share of {found.images} on which it is unstable) and significance r_s "
         f"({found.method}), coloured by whether it was grafted. What is too small for a log axis lies at its lower end."
     )
     plot = Plot("criterion", caption, partial(_draw, found=found), (6.4, 4.0))
@@ -76,7 +82,12 @@ def read_criterion(dump_file: Path, scores_file: Path, mask_file: Path) -> Crite
     rates, sites = dump.rates().values, list(dump.model.sites)
     columns = (rates, scores.values, mask.masks)
     flat = [np.concatenate([values[site].flatten().numpy() for site in sites]) for values in columns]
-    return Criterion(*flat, method=str(scores.provenance.get("method", "unknown method")))
+    method = str(scores.provenance.get("method", "unknown method"))
+    return Criterion(*flat, method=method, images=_images(dump.settings.get("split")))
+
+
+def _images(split: str | None) -> str:
+    return {"train": "training images", None: "counted images"}.get(split, f"{split} images")
 
 
 def _check_same_model(path: Path, model: ModelIdentity | None, dump_file: Path, expected: ModelIdentity) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abcrown_graft.report.outcome import Outcome, read_all_outcomes
-from abcrown_graft.report.run_folder import open_run
+from abcrown_graft.report.run_folder import open_runs
 from abcrown_graft.report.section import Section
 from abcrown_graft.report.sections import sections
 from abcrown_graft.report.table import markdown, markdown_table
@@ -33,7 +33,7 @@ def read_document(folders: Sequence[Path]) -> Document:
         AbcrownGraftError: a folder is no run's, or a file is damaged, unfinished, or of another network.
     """
     outcomes, chapters = read_all_outcomes(folders), []
-    for run in map(open_run, dict.fromkeys(folders)):
+    for run in open_runs(folders):
         found = sections(run)
         if found:
             words = [run.label or run.name, *([run.name] if run.label else [])]

@@ -10,7 +10,7 @@ from typing import Any
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.instability.dump import load as load_dump
 from abcrown_graft.pipeline.artifacts import read_json
-from abcrown_graft.report.run_folder import RunFolder, folder_name, open_run, read_record
+from abcrown_graft.report.run_folder import RunFolder, folder_name, open_run, open_runs, read_record
 from abcrown_graft.verify.results import read_results
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -68,8 +68,8 @@ def read_outcomes(folder: Path) -> list[Outcome]:
 
 
 def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
-    """The outcomes of several runs; a plain network that they share, in a folder apart, comes once."""
-    runs = [open_run(folder) for folder in folders]
+    """The outcomes of several runs, each folder once; a plain network that they share, in a folder apart, too."""
+    runs = open_runs(folders)
     given = {run.path.resolve() for run in runs}
     outcomes = []
     for run in runs:
@@ -154,7 +154,15 @@ def _problem(about: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _accuracies(path: Path, found: Mapping[str, Any]) -> tuple[float, float, int]:
     """SA, RA and the number of images."""
-    try:
-        return float(found["standard_accuracy"]), float(found["robust_accuracy"]), int(found["images"])
-    except (KeyError, TypeError, ValueError):
-        raise FileFormatError(f"{path}: not an evaluation; run the stage again") from None
+    clean, robust = (_share(path, found, key) for key in ("standard_accuracy", "robust_accuracy"))
+    images = found.get("images")
+    if type(images) is not int or images < 1:
+        raise FileFormatError(f"{path}: images: {images} is no number of images; run 'abcrown-graft run' again")
+    return clean, robust, images
+
+
+def _share(path: Path, found: Mapping[str, Any], key: str) -> float:
+    value = found.get(key)
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise FileFormatError(f"{path}: {key}: {value} is no share in [0, 1]; run 'abcrown-graft run' again")
+    return float(value)

@@ -5,7 +5,7 @@ by several runs, which `run.json` names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,14 @@ def open_run(folder: Path) -> RunFolder:
     if "ratio" in record and not run.results("grafted").exists():
         raise FileFormatError(f"{run.results('grafted')}: no such file; finish the run with 'abcrown-graft run'")
     return run
+
+
+def open_runs(folders: Iterable[Path]) -> list[RunFolder]:
+    """The runs of these folders, one that is named twice only once; see `open_run`."""
+    distinct: dict[Path, Path] = {}
+    for folder in folders:
+        distinct.setdefault(folder.resolve(), folder)
+    return [open_run(folder) for folder in distinct.values()]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from report_runs import MASK, RunWriter, loaded, plain_core
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.instability.dump import empty
+from abcrown_graft.instability.dump import empty, load
 from abcrown_graft.pipeline.ledger import Ledger, hashes
 from abcrown_graft.report.criterion_section import criterion_section, read_criterion, score_files
 from abcrown_graft.report.run_folder import open_run
@@ -30,6 +31,17 @@ def test_the_three_files_neuron_by_neuron(run: RunWriter) -> None:
 def test_means_of_grafted_and_kept_neurons(run: RunWriter) -> None:
     section = criterion_section(open_run(run.folder))
     assert section.tables[0].rows == (("grafted", "2", "0.75", "0.2"), ("kept", "2", "0.25", "0.3"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"split": "train"}, "training images"), ({"split": "test"}, "test images"), ({}, "counted images")],
+)
+def test_the_caption_says_which_images_were_counted(run: RunWriter, settings: dict[str, str], told: str) -> None:
+    path = run.folder / "instability.safetensors"
+    dump = load(path)
+    replace(dump, settings=settings).save(path)
+    assert f"(share of {told} on which it is unstable)" in criterion_section(open_run(run.folder)).plots[0].caption
 
 
 def test_scores_of_runs_that_did_not_name_their_method_are_found(run: RunWriter) -> None:

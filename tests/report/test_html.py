@@ -92,6 +92,11 @@ def test_several_runs_are_chapters_that_the_page_begins_with(tmp_path: Path, und
     assert links == ["#run1", "#run2"]
 
 
+def test_a_folder_given_twice_is_one_chapter(run: RunWriter) -> None:
+    document = read_document([run.folder, run.folder / ".." / run.folder.name])
+    assert [heading for heading, _ in document.chapters] == ["pixels"] and len(document.outcomes) == 2
+
+
 def test_a_run_of_the_plain_network_alone_has_no_chapter(run: RunWriter) -> None:
     (run.folder / "verify_grafted.jsonl").unlink()
     document = read_document([run.folder])

@@ -90,6 +90,11 @@ def rewrite(name: str, content: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text(content) and None
 
 
+def evaluated(**found: float | None) -> Callable[[Path], None]:
+    usual = {"standard_accuracy": 0.75, "robust_accuracy": 0.5, "images": 8}
+    return rewrite("evaluation_baseline.json", json.dumps({**usual, **found}))
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -109,8 +114,12 @@ def cut(name: str) -> Callable[[Path], None]:
         (remove("evaluation_baseline.json"), "evaluation_baseline.json: not a readable JSON file"),
         (rewrite("evaluation_baseline.json", "{"), "evaluation_baseline.json: not a readable JSON file"),
         (rewrite("evaluation_baseline.json", "[1]"), "evaluation_baseline.json: not a JSON object"),
-        (rewrite("evaluation_baseline.json", "{}"), "evaluation_baseline.json: not an evaluation"),
-        (rewrite("evaluation_baseline.json", '{"standard_accuracy": null}'), "not an evaluation"),
+        (rewrite("evaluation_baseline.json", "{}"), "evaluation_baseline.json: standard_accuracy: None is no share"),
+        (evaluated(standard_accuracy=None), "standard_accuracy: None is no share in [0, 1]"),
+        (evaluated(robust_accuracy=float("nan")), "evaluation_baseline.json: robust_accuracy: nan is no share"),
+        (evaluated(robust_accuracy=1.5), "robust_accuracy: 1.5 is no share in [0, 1]"),
+        (evaluated(images=float("inf")), "evaluation_baseline.json: images: inf is no number of images"),
+        (evaluated(images=0), "images: 0 is no number of images"),
     ],
 )
 def test_a_damaged_or_unfinished_file_is_named(run: Path, damage: Callable[[Path], None], told: str) -> None:
@@ -167,6 +176,11 @@ def test_it_is_where_it_was_given_if_it_was(rows: list[Path]) -> None:
 def test_a_shared_plain_network_keeps_the_label_of_its_own_run(rows: list[Path]) -> None:
     (rows[0].parent / "plain" / "run.json").write_text(json.dumps({"label": "FAT"}))
     assert read_all_outcomes(rows)[0].label == "FAT"
+
+
+def test_a_folder_given_twice_is_read_once(rows: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(rows[0].parent)
+    assert [o.run for o in read_all_outcomes([rows[0], Path("a"), Path("b/../a")])] == ["plain", "a"]
 
 
 @pytest.mark.parametrize("file", ["verify_baseline_instability.safetensors", "evaluation_baseline.json"])
