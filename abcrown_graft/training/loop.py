@@ -319,9 +319,13 @@ def _restore(run: _Run) -> tuple[list[EpochRecord], dict[str, Tensor]]:
     if progress is None:
         return [], {}
     try:
-        run.model.load_state_dict(progress["model"])
+        history = [EpochRecord(**record) for record in progress["history"]]
+        if not history:
+            raise ValueError("no finished epoch")
+        for state in (progress["best"], progress["model"]):
+            run.model.load_state_dict(state)
         run.optimizer.load_state_dict(progress["optimizer"])
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # torch raises whatever a state dict of something else leads to
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FileFormatError(f"{run.resume_path}: of another model ({reason}); delete it to start anew") from error
-    return [EpochRecord(**record) for record in progress["history"]], progress["best"]
+    return history, progress["best"]

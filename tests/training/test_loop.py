@@ -226,6 +226,18 @@ def test_a_resume_file_of_other_settings_data_or_model_is_refused(tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["model", "optimizer", "history", "best"])
+@pytest.mark.parametrize("wrong", [{}, [{"epoch": 1}], None])
+def test_a_resume_file_that_lacks_something_is_refused(tmp_path: Path, key: str, wrong: object) -> None:
+    path = tmp_path / "run.resume"
+    train(model(), *data(), SETTINGS, resume_path=path)
+    content = torch.load(path, weights_only=True)
+    content["progress"][key] = wrong
+    torch.save(content, path)
+    with pytest.raises(FileFormatError, match=r"run\.resume: .*; delete it to start anew$"):
+        train(model(), *data(), SETTINGS, resume_path=path)
+
+
 STILL = dataclasses.replace(
     SETTINGS, lr=1e-30, weight_decay=0.0, gradalign=0.0, augment="none", milestones=()
 )  # too slow to change any weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -56,14 +57,38 @@ def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_copy_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """Half of a byte's bits turned, or the end cut off, at places all over the file."""
+    path = tmp_path / "run.resume"
+    save_progress(path, SETTINGS, DIGITS, PROGRESS)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 200)):
+        for content in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]):
+            path.write_bytes(content)
+            try:
+                loaded = load_progress(path, SETTINGS, DIGITS)
+            except FileFormatError as error:
+                assert re.fullmatch(rf"{re.escape(str(path))}: .*; delete it to start anew", str(error))
+            else:
+                assert torch.equal(loaded["model"]["weight"], PROGRESS["model"]["weight"])
+                assert loaded["history"] == PROGRESS["history"]
+
+
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.resume"
     path.write_text("not a resume file")
     with pytest.raises(FileFormatError, match="delete it"):
         load_progress(path, SETTINGS, {})
+    path.write_bytes(b"\x80\x02uN.")  # a pickle of nothing
+    with pytest.raises(FileFormatError, match=r"run\.resume: not a complete resume file"):
+        load_progress(path, SETTINGS, {})
     torch.save({"weight": torch.zeros(1)}, path)
     with pytest.raises(FileFormatError, match="not a resume file of this version"):
         load_progress(path, SETTINGS, {})
+    for lacking in ({}, {"made_by": {}}, {"progress": {}}, {"made_by": None, "progress": {}}):
+        torch.save({"format": 1, **lacking}, path)
+        with pytest.raises(FileFormatError, match=r"run\.resume: lacks .*; delete it to start anew"):
+            load_progress(path, SETTINGS, {})
     torch.save(Path("code"), path)  # an object that would need code to load
     with pytest.raises(FileFormatError, match="not a complete resume file"):
         load_progress(path, SETTINGS, {})
