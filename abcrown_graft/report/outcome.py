@@ -142,8 +142,7 @@ def _label(run: RunFolder, name: str) -> str:
     if name == "grafted":
         return run.label or name
     record = read_record(run.baseline)
-    alone = "ratio" not in record and not (run.baseline / run.results("grafted").name).exists()
-    return record.get("label", name) if alone else name
+    return name if "ratio" in record else record.get("label", name)
 
 
 def _problem(about: Mapping[str, Any]) -> tuple[str, ...]:

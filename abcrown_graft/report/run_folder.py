@@ -32,12 +32,14 @@ class RunFolder:
         baseline: the folder of the plain network's files; often the same.
         label: what the run is called in tables, e.g. "grafting 50 %"; None if it has no record.
         seed: of the whole run; None if not recorded.
+        alone: it is of the plain network alone, whatever an earlier run has left in the folder.
     """
 
     path: Path
     baseline: Path
     label: str | None = None
     seed: int | None = None
+    alone: bool = False
 
     @property
     def name(self) -> str:
@@ -62,7 +64,7 @@ class RunFolder:
 
     def networks(self) -> list[str]:
         """The networks that were verified, the plain one first."""
-        return [name for name in NAMES if self.results(name).exists()]
+        return [name for name in NAMES[: 1 if self.alone else 2] if self.results(name).exists()]
 
     def artifact(self, key: str) -> Path:
         """The file that the pipeline's option `key` names, e.g. "mask.path"; it need not exist."""
@@ -117,7 +119,8 @@ def open_run(folder: Path) -> RunFolder:
     baseline = folder / record["baseline"] if "baseline" in record else folder
     if not baseline.is_dir():
         raise FileFormatError(f"{folder / RECORD}: baseline: {baseline}: no such folder; put it back or run again")
-    run = RunFolder(folder, baseline, record.get("label"), record.get("seed"))
+    alone = bool(record) and "ratio" not in record
+    run = RunFolder(folder, baseline, record.get("label"), record.get("seed"), alone)
     if not run.networks():
         raise FileFormatError(f"{folder}: holds no verify_baseline.jsonl; run 'abcrown-graft run' first")
     if "ratio" in record and not run.results("grafted").exists():

@@ -85,7 +85,7 @@ def test_seeds_are_averaged_on_the_page_too() -> None:
 
 def test_several_runs_are_chapters_that_the_page_begins_with(tmp_path: Path, undrawn: None) -> None:
     runs = [finished_run(tmp_path / name) for name in ("a", "b")]
-    runs[0].record(label="grafting 50 %")
+    runs[0].record(label="grafting 50 %", ratio=0.5)
     document = read_document([run.folder for run in runs])
     assert [heading for heading, _ in document.chapters] == ["grafting 50 % (a)", "b"]
     links = [attributes["href"] for tag, attributes in Reader(html_page(document)).tags if tag == "a"]

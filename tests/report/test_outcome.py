@@ -136,16 +136,15 @@ def test_a_folder_that_is_no_run(tmp_path: Path, name: str, told: str) -> None:
 
 
 def test_the_label_names_the_grafted_network_and_the_seed_both(run: Path) -> None:
-    (run / "run.json").write_text(json.dumps({"baseline": ".", "label": "grafting 50 %", "seed": 7}))
+    (run / "run.json").write_text(json.dumps({"baseline": ".", "label": "grafting 50 %", "ratio": 0.5, "seed": 7}))
     baseline, grafted = read_outcomes(run)
     assert (baseline.label, grafted.label) == ("baseline", "grafting 50 %")
     assert baseline.seed == grafted.seed == 7
 
 
 def test_the_label_of_a_run_of_the_plain_network_alone_is_the_plain_networks(run: Path) -> None:
-    (run / "verify_grafted.jsonl").unlink()
-    (run / "run.json").write_text(json.dumps({"label": "FAT"}))
-    assert [outcome.label for outcome in read_outcomes(run)] == ["FAT"]
+    (run / "run.json").write_text(json.dumps({"label": "FAT", "ratio": None}))
+    assert [(o.name, o.label) for o in read_outcomes(run)] == [("baseline", "FAT")], "it grafted before"
 
 
 @pytest.fixture
@@ -156,7 +155,7 @@ def rows(tmp_path: Path) -> list[Path]:
     for row in ("a", "b"):
         (tmp_path / row).mkdir()
         write_network(tmp_path / row, "grafted", {"1": 2})
-        (tmp_path / row / "run.json").write_text(json.dumps({"baseline": "../plain", "label": row}))
+        (tmp_path / row / "run.json").write_text(json.dumps({"baseline": "../plain", "label": row, "ratio": 0.5}))
     return [tmp_path / "a", tmp_path / "b"]
 
 

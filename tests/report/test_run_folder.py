@@ -37,9 +37,17 @@ def test_the_record_names_the_folder_of_the_plain_network(tmp_path: Path, absolu
 
 
 def test_a_run_whose_record_leaves_things_open_has_neither_label_nor_seed(run: RunWriter) -> None:
-    run.record(baseline=".", label=None, seed=None, preset="paper")
+    run.record(baseline=".", label=None, seed=None, ratio=0.5)
     found = open_run(run.folder)
     assert (found.label, found.seed, found.networks()) == (None, None, ["baseline", "grafted"])
+
+
+def test_a_run_whose_record_names_no_ratio_is_of_the_plain_network_whatever_else_lies_there(run: RunWriter) -> None:
+    run.record(baseline=".", label="baseline", ratio=None)
+    assert open_run(run.folder).networks() == ["baseline"]
+    (run.folder / "verify_baseline.jsonl").unlink()
+    with pytest.raises(FileFormatError, match="holds no verify_baseline.jsonl"):
+        open_run(run.folder)
 
 
 def test_settings_are_those_of_the_tuning_with_the_folders_of_today(run: RunWriter) -> None:

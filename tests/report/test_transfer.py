@@ -61,7 +61,7 @@ def test_a_plain_network_in_another_folder_is_found(tmp_path: Path) -> None:
     from report_runs import finished_run
 
     run = finished_run(tmp_path / "row", tmp_path / "shared")
-    run.record(baseline="../shared")
+    run.record(baseline="../shared", ratio=0.5)
     assert transfer_section(open_run(run.folder)).tables[0].rows[1][-1] == "100.0"
 
 
