@@ -15,8 +15,8 @@ COLUMNS = ("row", "run", "network", "label", "seed", *FIGURES, "instances", "cou
 def csv_text(outcomes: Sequence[Outcome]) -> str:
     """One line per outcome (`row` is "run"), then a "mean" and a "std" line for every group of seeds.
 
-    The columns are the attributes of `Outcome`; an empty cell is an unknown figure, and the seeds of a group are
-    separated by spaces.
+    The columns are the attributes of `Outcome`; an empty cell is an unknown figure. The `run` of a group is the folder
+    that holds its seeds, and these are separated by spaces.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -30,5 +30,5 @@ def csv_text(outcomes: Sequence[Outcome]) -> str:
 
 
 def _group_rows(group: Group) -> list[dict[str, object]]:
-    about = {"label": group.label, "seed": " ".join(map(str, group.seeds))}
+    about = {"run": group.run, "label": group.label, "seed": " ".join(map(str, group.seeds))}
     return [{"row": "mean", **about, **group.mean}, {"row": "std", **about, **group.std}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from abcrown_graft.report.outcome import Outcome
 
@@ -17,11 +18,13 @@ class Group:
     """Outcomes that differ in nothing but the seed.
 
     Attributes:
+        run: name of the folder that holds all of them; "" if none does.
         label: of all of them.
         seeds: ascending, at least two.
         mean, std: by figure (a name in `FIGURES`), None where an outcome lacks it; std is the sample's, over n - 1.
     """
 
+    run: str
     label: str
     seeds: tuple[int, ...]
     mean: dict[str, float | None]
@@ -31,20 +34,37 @@ class Group:
 def group_by_seed(outcomes: Sequence[Outcome]) -> list[Group]:
     """The groups of two seeds or more, in the order of their first outcomes.
 
-    Outcomes belong together if label, network, ratio and problem are the same. One without a seed belongs to no
-    group; of two with one seed the first counts.
+    Outcomes belong together if label, network, ratio, problem and row are the same. One without a seed belongs to no
+    group, and where two have one seed, what they belong to is none, see `doubled`.
     """
-    found: dict[tuple[object, ...], dict[int, Outcome]] = {}
-    for outcome in outcomes:
-        if outcome.seed is not None:
-            key = (outcome.label, outcome.name, round(outcome.grafted, RATIO_DIGITS), outcome.problem)
-            found.setdefault(key, {}).setdefault(outcome.seed, outcome)
-    return [_group(members) for members in found.values() if len(members) > 1]
+    return [_group(members) for members in _alike(outcomes) if _first_twice(members) is None]
 
 
-def _group(members: dict[int, Outcome]) -> Group:
-    columns = {name: [getattr(outcome, name) for outcome in members.values()] for name in FIGURES}
+def doubled(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
+    """Why seeds are not averaged: pairs of one seed that should be of one group."""
+    return [pair for members in _alike(outcomes) if (pair := _first_twice(members)) is not None]
+
+
+def _alike(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Those that differ in seeds alone, as far as one can tell; only where there are two seeds or more."""
+    found: dict[tuple[object, ...], list[Outcome]] = {}
+    for o in outcomes:
+        if o.seed is not None:
+            key = (o.label, o.name, round(o.grafted, RATIO_DIGITS), o.problem, o.row)
+            found.setdefault(key, []).append(o)
+    return [members for members in found.values() if len({o.seed for o in members}) > 1]
+
+
+def _first_twice(members: list[Outcome]) -> tuple[Outcome, Outcome] | None:
+    """The first two outcomes of one seed."""
+    return next((pair for pair in combinations(members, 2) if pair[0].seed == pair[1].seed), None)
+
+
+def _group(members: list[Outcome]) -> Group:
+    columns = {name: [getattr(outcome, name) for outcome in members] for name in FIGURES}
     known = {name: values for name, values in columns.items() if None not in values}
     mean = {name: statistics.fmean(known[name]) if name in known else None for name in FIGURES}
     std = {name: statistics.stdev(known[name]) if name in known else None for name in FIGURES}
-    return Group(next(iter(members.values())).label, tuple(sorted(members)), mean, std)
+    seeds = sorted(outcome.seed for outcome in members if outcome.seed is not None)
+    run = "" if members[0].row is None else members[0].row.name
+    return Group(run, members[0].label, tuple(seeds), mean, std)

@@ -10,7 +10,7 @@ from typing import Any
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.instability.dump import load as load_dump
 from abcrown_graft.pipeline.artifacts import read_json
-from abcrown_graft.report.run_folder import RunFolder, folder_name, open_run, open_runs, read_record
+from abcrown_graft.report.run_folder import RunFolder, folder_name, open_run, open_runs, read_record, row_folder
 from abcrown_graft.verify.results import read_results
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -33,6 +33,7 @@ class Outcome:
         seed: of the run, None if not recorded.
         problem: model, data set and radius, as the results file names them; outcomes of different problems are
             never averaged.
+        row: the folder that holds all seeds of the run, see `row_folder`; neither are those of different rows.
     """
 
     run: str
@@ -51,6 +52,7 @@ class Outcome:
     label: str = ""
     seed: int | None = None
     problem: tuple[str, ...] = ()
+    row: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.name)
@@ -134,6 +136,7 @@ def _read(run: RunFolder, name: str) -> Outcome:
         label=_label(run, name),
         seed=run.seed,
         problem=_problem(about),
+        row=row_folder(run.home(name)),
     )
 
 

@@ -102,8 +102,14 @@ class RunFolder:
 
 def folder_name(folder: Path) -> str:
     """Its last part; the last two where that says nothing but the seed."""
+    last, row = folder.resolve(), row_folder(folder)
+    return last.name if row is None else f"{row.name}/{last.name}"
+
+
+def row_folder(folder: Path) -> Path | None:
+    """The folder, resolved, that holds all seeds of a run, if its own is called `seed_<number>`."""
     last = folder.resolve()
-    return f"{last.parent.name}/{last.name}" if re.fullmatch(r"seed_\d+", last.name) else last.name
+    return last.parent if re.fullmatch(r"seed_\d+", last.name) else None
 
 
 def open_run(folder: Path) -> RunFolder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from abcrown_graft.report.groups import Group, group_by_seed
+from abcrown_graft.report.groups import Group, doubled, group_by_seed
 from abcrown_graft.report.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ HEADINGS = (
     "undecided",
 )
 GROUP_TITLE = "Mean ± standard deviation over seeds"
-GROUP_HEADINGS = ("network", "seeds", *HEADINGS[2:])
+GROUP_HEADINGS = ("run", "network", "seeds", *HEADINGS[2:])
 LEGEND = (
     "UNR: mean share of unstable, ungrafted neurons per image, of all neurons or of the ungrafted ones. "
     "VA: verified / all instances. SA, RA: clean and PGD accuracy. time: mean seconds per instance, attack included."
@@ -42,7 +42,8 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
 
 def group_cells(group: Group) -> tuple[str, ...]:
     """One row under `GROUP_HEADINGS`."""
-    return (group.label, ", ".join(map(str, group.seeds)), *(_spread(group, name) for name in group.mean))
+    words = (group.run or "-", group.label, ", ".join(map(str, group.seeds)))
+    return (*words, *(_spread(group, name) for name in group.mean))
 
 
 def _spread(group: Group, name: str) -> str:
@@ -70,11 +71,16 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def count_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Which images the figures of each outcome are of."""
-    return [
+    """Which images the figures of each outcome are of, and which seeds are not averaged."""
+    lines = [
         f"{o.run}, {o.label}{'' if o.seed is None else f', seed {o.seed}'}: VA and time over {o.instances} images, "
         f"UNR over {o.counted} of them, SA and RA over {o.evaluated} images"
         for o in outcomes
+    ]
+    return lines + [
+        f"{a.label}: not averaged over seeds, as {a.run} and {b.run} are both of seed {a.seed}; "
+        "give each its own pipeline.label"
+        for a, b in doubled(outcomes)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from pathlib import Path
 
 from report_outcomes import ONE, TWO
 
@@ -34,3 +35,8 @@ def test_seeds_have_a_mean_and_a_deviation() -> None:
     assert [row["row"] for row in found] == ["run", "run", "mean", "std"]
     assert (found[2]["label"], found[2]["seed"], found[2]["seconds"]) == ("grafting 50 %", "1 2", "2.0")
     assert float(found[3]["seconds"]) == 2**0.5 and found[2]["run"] == ""
+
+
+def test_the_mean_of_seeds_in_one_folder_names_it() -> None:
+    found = rows(csv_text([replace(outcome, row=Path("/t/epochs10")) for outcome in (ONE, TWO)]))
+    assert [row["run"] for row in found] == ["a", "b", "epochs10", "epochs10"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from report_outcomes import ONE, TWO
 
-from abcrown_graft.report.groups import group_by_seed
+from abcrown_graft.report.groups import doubled, group_by_seed
 from abcrown_graft.report.outcome import Outcome
 
 
@@ -34,9 +35,25 @@ def test_what_differs_in_more_than_the_seed_is_not_averaged(other: Outcome) -> N
     assert group_by_seed([ONE, other]) == []
 
 
-def test_a_run_given_twice_counts_once() -> None:
-    (group,) = group_by_seed([ONE, TWO, replace(ONE, verified=0.0)])
-    assert group.seeds == (1, 2) and group.mean["verified"] == pytest.approx(0.5)
+def test_rows_of_one_label_that_seeds_are_told_apart_by_their_folders() -> None:
+    folders = Path("/t/epochs10"), Path("/t/epochs100")
+    rows = [replace(o, row=folder, verified=o.verified / n) for n, folder in enumerate(folders, 1) for o in (ONE, TWO)]
+    groups = group_by_seed(rows)
+    assert [(group.run, group.label, group.seeds) for group in groups] == [
+        ("epochs10", "grafting 50 %", (1, 2)),
+        ("epochs100", "grafting 50 %", (1, 2)),
+    ]
+    assert [group.mean["verified"] for group in groups] == pytest.approx([0.5, 0.25])
+    assert group_by_seed([rows[0], rows[3]]) == [] and doubled(rows) == []
+
+
+def test_of_two_outcomes_of_one_seed_that_nothing_tells_apart_none_is_averaged() -> None:
+    again = replace(ONE, run="c", verified=0.0)
+    assert group_by_seed([ONE, TWO, again]) == [] and doubled([ONE, TWO, again]) == [(ONE, again)]
+
+
+def test_networks_of_one_seed_alone_have_nothing_to_average() -> None:
+    assert doubled([ONE, replace(ONE, run="c")]) == []
 
 
 def test_masks_that_differ_by_rounding_have_one_ratio() -> None:

@@ -177,6 +177,18 @@ def test_a_shared_plain_network_keeps_the_label_of_its_own_run(rows: list[Path])
     assert read_all_outcomes(rows)[0].label == "FAT"
 
 
+def test_seeds_know_the_folder_that_they_lie_in(tmp_path: Path) -> None:
+    runs = [finished_run(tmp_path / row / "seed_1", tmp_path / "plain") for row in ("a", "b")]
+    for run in runs:
+        run.record(baseline="../../plain", label="grafting 50 %", ratio=0.5, seed=1)
+    found = read_all_outcomes([run.folder for run in runs])
+    assert [(o.run, o.row) for o in found] == [
+        ("plain", None),
+        ("a/seed_1", tmp_path / "a"),
+        ("b/seed_1", tmp_path / "b"),
+    ]
+
+
 def test_a_folder_given_twice_is_read_once(rows: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(rows[0].parent)
     assert [o.run for o in read_all_outcomes([rows[0], Path("a"), Path("b/../a")])] == ["plain", "a"]

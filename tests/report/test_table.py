@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from report_outcomes import ONE, TWO
 
 from abcrown_graft.report.outcome import Outcome
@@ -52,8 +55,8 @@ def test_the_terminal_table_has_the_same_cells_unformatted() -> None:
     assert next(iter(table.columns[0].cells)) == "digits"
 
 
-GROUP_ROW = ("grafting 50 %", "1, 2", "50.00 ± 0.00", "10.00 ± 0.00", "20.00 ± 0.00", "50.00 ± 14.14", "90.00 ± 0.00",
-             "60.00 ± 0.00", "2.000 ± 1.414", "11.5 ± 2.1")  # fmt: skip
+GROUP_ROW = ("-", "grafting 50 %", "1, 2", "50.00 ± 0.00", "10.00 ± 0.00", "20.00 ± 0.00", "50.00 ± 14.14",
+             "90.00 ± 0.00", "60.00 ± 0.00", "2.000 ± 1.414", "11.5 ± 2.1")  # fmt: skip
 
 
 def test_several_seeds_have_a_table_of_their_own() -> None:
@@ -61,6 +64,17 @@ def test_several_seeds_have_a_table_of_their_own() -> None:
     assert "## Mean ± standard deviation over seeds" in text
     assert f"| {' | '.join(GROUP_HEADINGS)} |" in text and f"| {' | '.join(GROUP_ROW)} |" in text
     assert "- a, grafting 50 %, seed 1: VA and time over 100 images" in text
+
+
+def test_a_row_of_seeds_is_named_by_its_folder() -> None:
+    text = markdown([replace(outcome, row=Path("/t/epochs10")) for outcome in (ONE, TWO)])
+    assert f"| {' | '.join(('epochs10', *GROUP_ROW[1:]))} |" in text
+
+
+def test_why_seeds_are_not_averaged_is_told() -> None:
+    text = markdown([ONE, TWO, replace(ONE, run="c")])
+    assert "Mean" not in text and "| c | grafting 50 % |" in text
+    assert "- grafting 50 %: not averaged over seeds, as a and c are both of seed 1; give each its own" in text
 
 
 def test_the_terminal_shows_it_too() -> None:
