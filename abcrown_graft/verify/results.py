@@ -120,7 +120,7 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Ins
         raise FileFormatError(f"{path}: cannot be read as a results file ({error})") from None
     whole = lines[:-1]
     header = _json(path, 1, whole[0]) if whole else None
-    if not isinstance(header, dict) or header.get("kind") != KIND or "run" not in header:
+    if not isinstance(header, dict) or header.get("kind") != KIND or not isinstance(header.get("run"), dict):
         raise FileFormatError(f"{path}: exists and is not a results file of abcrown; name another general.results_file")
     results, complete = [], False
     for number, line in enumerate(whole[1:], 2):
@@ -130,7 +130,7 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Ins
             continue
         try:
             results.append(InstanceResult.from_record(record))
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise FileFormatError(f"{path}:{number}: not a result ({error})") from None
     return header, results, complete
 
@@ -138,5 +138,5 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Ins
 def _json(path: str | os.PathLike[str], number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FileFormatError(f"{path}:{number}: not a line of a results file; name another file") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,10 +47,21 @@ class InstanceResult:
         """From `to_record`.
 
         Raises:
-            KeyError, ValueError, TypeError: the record is not one of ours.
+            KeyError, ValueError, TypeError, OverflowError: the record is not one of ours.
         """
-        if any(type(record[name]) is not int for name in ("index", "label", "predicted")):
-            raise ValueError("index, label and predicted must be whole numbers")
-        if type(record["seconds"]) not in (int, float):
-            raise ValueError("seconds must be a number")
+        for name, lowest in (("index", 0), ("label", -1), ("predicted", -1)):  # -1 is no class
+            if type(record[name]) is not int or record[name] < lowest:
+                raise ValueError(f"index, label and predicted must be whole numbers, not {name} = {record[name]!r}")
+        if not _is_number(record["seconds"]) or not 0 <= record["seconds"] < math.inf:
+            raise ValueError(f"seconds must be a number of at least 0, not {record['seconds']!r}")
+        for name in ("lower_bound", "margin"):
+            if record.get(name) is not None and not _is_number(record[name]):
+                raise ValueError(f"{name} must be a number or null, not {record[name]!r}")
+        if type(record["status"]) is not str or type(record.get("reason")) not in (str, type(None)):
+            raise ValueError("status must be a text, reason a text or null")
         return cls(**{**record, "verdict": Verdict(record["verdict"])})
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value of JSON is a number; infinity is one, NaN is not."""
+    return type(value) in (int, float) and not math.isnan(value)

@@ -144,6 +144,7 @@ FOREIGN = {
     "JSON of another kind": b'{"kind": "mask", "run": {}}\n',
     "JSON that is no object": b"[1, 2]\n",
     "a head without a run": b'{"kind": "results"}\n',
+    "a head whose run is no object": b'{"kind": "results", "run": 3}\n',
 }
 
 
@@ -175,6 +176,10 @@ def test_a_folder_in_the_way_and_a_missing_file_are_told(path):
         ("{}", r":3: not a result"),
         (json.dumps({**RESULTS[0].to_record(), "verdict": "safe"}), r":3: not a result .*'safe'"),
         (json.dumps({**RESULTS[0].to_record(), "index": "4"}), r":3: not a result .*whole numbers"),
+        (json.dumps({**RESULTS[0].to_record(), "lower_bound": "x"}), r":3: not a result .*lower_bound"),
+        (json.dumps({**RESULTS[0].to_record(), "seconds": float("nan")}), r":3: not a result .*seconds"),
+        (json.dumps({**RESULTS[0].to_record(), "seconds": 10**400}), r":3: not a result .*too large"),
+        ("[" * 10**5, r":3: not a line of a results file"),
         (json.dumps({**RESULTS[0].to_record(), "note": 1}), r":3: not a result .*note"),
     ],
 )

@@ -46,12 +46,35 @@ def test_the_record_names_its_fields():
         ({"predicted": True}, ValueError),
         ({"seconds": "0.1"}, ValueError),
         ({"seconds": None}, ValueError),
+        ({"seconds": float("nan")}, ValueError),
+        ({"seconds": float("inf")}, ValueError),
+        ({"seconds": -1.0}, ValueError),
+        ({"seconds": True}, ValueError),
+        ({"index": -1}, ValueError),
+        ({"label": -2}, ValueError),
+        ({"predicted": -2}, ValueError),
+        ({"verdict": ["verified"]}, ValueError),
+        ({"status": None}, ValueError),
+        ({"status": 3}, ValueError),
+        ({"lower_bound": "x"}, ValueError),
+        ({"lower_bound": [0.5]}, ValueError),
+        ({"lower_bound": False}, ValueError),
+        ({"lower_bound": float("nan")}, ValueError),
+        ({"margin": "x"}, ValueError),
+        ({"margin": float("nan")}, ValueError),
+        ({"reason": 3}, ValueError),
         ({"extra": 1}, TypeError),
     ],
 )
 def test_a_record_that_is_none_of_ours_is_refused(change, error):
     with pytest.raises(error):
         InstanceResult.from_record({**RESULT.to_record(), **change})
+
+
+@pytest.mark.parametrize("bound", [None, 1, -0.5, float("inf"), float("-inf")])
+def test_bounds_may_be_missing_or_infinite(bound):
+    record = {**RESULT.to_record(), "lower_bound": bound, "margin": bound}
+    assert InstanceResult.from_record(record).lower_bound == InstanceResult.from_record(record).margin == bound
 
 
 @pytest.mark.parametrize("missing", ["index", "label", "predicted", "verdict", "status", "seconds"])
