@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,26 @@ def keep_aside(path: str | os.PathLike[str]) -> Path:
         number += 1
     os.replace(path, kept)
     return kept
+
+
+def replace_keeping(path: str | os.PathLike[str], write: Callable[[], None]) -> Path | None:
+    """Calls `write`, which writes `path`; an earlier file of another content is kept.
+
+    Returns:
+        The numbered name of the earlier file, None if there was none or it was the same.
+    """
+    path = Path(path)
+    kept = keep_aside(path) if path.exists() else None
+    try:
+        write()
+    except BaseException:
+        if kept is not None:
+            os.replace(kept, path)
+        raise
+    if kept is None or kept.read_bytes() != path.read_bytes():
+        return kept
+    kept.unlink()
+    return None
 
 
 def append_record(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:

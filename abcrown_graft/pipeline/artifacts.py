@@ -7,13 +7,14 @@ grafted one in `pipeline.output`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, FileFormatError
-from abcrown_graft.files import LEGACY_SUFFIXES, check_writable, write_atomically
+from abcrown_graft.files import LEGACY_SUFFIXES, check_writable, replace_keeping, write_atomically
+from abcrown_graft.pipeline.reporter import Reporter
 
 DEFAULTS = {
     "train.checkpoint": "train.safetensors",
@@ -76,6 +77,13 @@ def is_artifact(config: Config, key: str, stage_key: str) -> bool:
     return named is not None and named.absolute() == artifact(config, stage_key).absolute()
 
 
+def replace_artifact(path: Path, write: Callable[[], None], reporter: Reporter) -> None:
+    """Calls `write`, which writes `path`; an earlier file of another content is kept, and that is said."""
+    kept = replace_keeping(path, write)
+    if kept is not None:
+        reporter.say(f"earlier {path.name} kept as {kept}")
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a small JSON file, atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
@@ -87,6 +95,8 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         FileFormatError: the file is missing or holds anything else.
     """
+    if not path.exists():
+        raise FileFormatError(f"{path}: no such file; finish the run with 'abcrown-graft run'")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import check_writable
 from abcrown_graft.pipeline import inputs
-from abcrown_graft.pipeline.artifacts import network_folder, write_json
+from abcrown_graft.pipeline.artifacts import network_folder, replace_artifact, write_json
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.training.evaluate import accuracy, pgd_accuracy
 
@@ -43,7 +43,8 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
     )
     found = {"standard_accuracy": clean, "robust_accuracy": robust, "images": len(data), "epsilon": epsilon}
     about = {"dataset": data.name, "split": data.split, "weights": model.identity.weights}
-    write_json(path, {**found, "pgd_steps": config["evaluate.pgd_steps"], **about})
+    content = {**found, "pgd_steps": config["evaluate.pgd_steps"], **about}
+    replace_artifact(path, lambda: write_json(path, content), reporter)
     return path
 
 

@@ -48,7 +48,8 @@ def configured_model(config: Config) -> LoadedModel:
     """
     source = model_source(config)
     if source.path is None and source.checkpoint is None and not source.name.lstrip().startswith("Customized"):
-        raise ConfigError(f"model.path: not set, so {source.name} would have random weights; give a checkpoint")
+        advice = "give a checkpoint with --load_model, or a grafted one with --graft_checkpoint"
+        raise ConfigError(f"model.path: not set, so {source.name} would have random weights; {advice}")
     return load_model(source)
 
 

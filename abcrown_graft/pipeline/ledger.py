@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from abcrown_graft.lock import in_use
 from abcrown_graft.pipeline.artifacts import read_json, write_json
 
 Hashes = list[str | None]
@@ -22,7 +24,22 @@ class Ledger:
             FileFormatError: it holds something else than a JSON object.
         """
         self.path = path
-        self._entries = read_json(path) if path.exists() else {}
+        self._entries: dict[str, Any] = {}
+        self._read()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps other processes from changing the folder's files meanwhile.
+
+        Raises:
+            SettingsDifferError: one is at it.
+        """
+        with in_use(self.path, "set another pipeline.output and pipeline.baseline"):
+            self._read()  # another one may have been at it before
+            yield
+
+    def _read(self) -> None:
+        self._entries = read_json(self.path) if self.path.exists() else {}
 
     def is_begun(self, stage: str, before: Mapping[str, Any]) -> bool:
         """Whether the stage was last begun from these inputs and settings."""
@@ -44,9 +61,16 @@ class Ledger:
         self._entries[stage] = {"before": dict(before), "after": after}
         write_json(self.path, self._entries)
 
-    def forget(self, stage: str) -> None:
-        """Takes back what was noted of a stage that did nothing; a ledger without stages is no file."""
-        del self._entries[stage]
+    def entry(self, stage: str) -> Any:
+        """What is noted of the stage, for `put`; None is nothing."""
+        return self._entries.get(stage)
+
+    def put(self, stage: str, entry: Any) -> None:
+        """Notes again what `entry` gave, as if the stage had not begun since; a ledger without stages is no file."""
+        if entry is None:
+            del self._entries[stage]
+        else:
+            self._entries[stage] = entry
         if self._entries:
             write_json(self.path, self._entries)
         else:

@@ -7,19 +7,20 @@ of them differs. So runs that share `pipeline.baseline` make its stages once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from abcrown_graft import __version__
 from abcrown_graft.config.config import Config
+from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import keep_aside
 from abcrown_graft.pipeline.artifacts import artifact, baseline_folder, output_folder
 from abcrown_graft.pipeline.ledger import Hashes, Ledger, hashes
 from abcrown_graft.pipeline.preflight import facts_about, preflight
 from abcrown_graft.pipeline.record import write_record
 from abcrown_graft.pipeline.reporter import Reporter
-from abcrown_graft.pipeline.stages import Stage, pipeline_stages
+from abcrown_graft.pipeline.stages import REPORT, Stage, pipeline_stages
 
 
 def run_pipeline(config: Config, reporter: Reporter) -> Path:
@@ -31,11 +32,14 @@ def run_pipeline(config: Config, reporter: Reporter) -> Path:
     Raises:
         AbcrownGraftError: see `preflight`; then nothing is written.
     """
+    stages = pipeline_stages(config)
+    _check_distinct(stages)
     facts = preflight(config)
     own = _ledger(output_folder(config))
     shared = own if _is_in_one_folder(config) else _ledger(baseline_folder(config))
-    write_record(config)
-    for stage in pipeline_stages(config):
+    for stage in stages:
+        if stage.name == REPORT:  # until then the record is that of the figures there
+            write_record(config)
         _run_stage(stage, _state(config, stage, facts.about(stage.splits)), shared if stage.shared else own, reporter)
     return artifact(config, "report.path")
 
@@ -62,17 +66,27 @@ def run_alone(config: Config, name: str, run: Callable[[Config, Reporter], Path]
     if any(path.parent.resolve() != folder.resolve() for path in stage.writes):
         return stage.run(reporter)
     before, ledger = _state(config, stage, facts_about(config, stage.splits)), _ledger(folder)
-    fresh = not any(path.exists() for path in _files(stage))
-    if fresh:
+    with ledger.in_use():
+        there, earlier = _last_changes(stage), ledger.entry(stage.name)
         ledger.note(stage.name, before)
-    try:
-        path = stage.run(reporter)
-    except BaseException:
-        if fresh and not any(path.exists() for path in _files(stage)):
-            ledger.forget(stage.name)
-        raise
-    ledger.note(stage.name, before, hashes(stage.writes))
+        try:
+            path = stage.run(reporter)
+        except BaseException:
+            if _last_changes(stage) == there:
+                ledger.put(stage.name, earlier)
+            raise
+        ledger.note(stage.name, before, hashes(stage.writes))
     return path
+
+
+def _check_distinct(stages: Sequence[Stage]) -> None:
+    """Raises ConfigError if two stages would write the same file."""
+    writers: dict[Path, str] = {}
+    for stage in stages:
+        for path in stage.writes:
+            other = writers.setdefault(path.resolve(), stage.name)
+            if other != stage.name:
+                raise ConfigError(f"{path}: stages {other!r} and {stage.name!r} would both write it; name two files")
 
 
 def _ledger(folder: Path) -> Ledger:
@@ -83,35 +97,37 @@ def _is_in_one_folder(config: Config) -> bool:
     return baseline_folder(config).resolve() == output_folder(config).resolve()
 
 
-def _files(stage: Stage) -> list[Path]:
-    """What the stage leaves, finished or not."""
-    return [*stage.writes, *(path.with_suffix(".resume") for path in stage.writes)]
+def _last_changes(stage: Stage) -> dict[Path, int]:
+    """When each file that the stage leaves was changed, of those that are there."""
+    return {path: path.stat().st_mtime_ns for path in (*stage.writes, *stage.beside()) if path.exists()}
 
 
 def _run_stage(stage: Stage, before: dict[str, Any], ledger: Ledger, reporter: Reporter) -> None:
     """Runs a stage that is to be made from `before`, unless what it made of that is still there."""
-    left = ledger.left(stage.name, before)
-    if left is not None and left == hashes(stage.writes):
+    if ledger.left(stage.name, before) == hashes(stage.writes):
         reporter.say(f"[{stage.name}] unchanged, skipped")
         return
-    if left is not None or not ledger.is_begun(stage.name, before):
-        _keep_earlier(stage, left, reporter)
-        ledger.note(stage.name, before)
-    reporter.say(f"[{stage.name}]")
-    stage.run(reporter)
-    ledger.note(stage.name, before, hashes(stage.writes))
+    with ledger.in_use():
+        left = ledger.left(stage.name, before)
+        if left is not None or not ledger.is_begun(stage.name, before):
+            _keep_earlier(stage, left, reporter)
+            ledger.note(stage.name, before)
+        reporter.say(f"[{stage.name}]")
+        stage.run(reporter)
+        ledger.note(stage.name, before, hashes(stage.writes))
 
 
 def _keep_earlier(stage: Stage, left: Hashes | None, reporter: Reporter) -> None:
     """Moves files out of the way that the stage did not make from these inputs and settings."""
     if left is None:
-        stale = _files(stage)
+        stale, why = [*stage.writes, *stage.beside()], "made from other inputs or settings"
     else:
-        files = zip(stage.writes, hashes(stage.writes), left, strict=True)
-        stale = [path for path, found, own in files if found != own]
-    for path in stale:
-        if path.exists():
-            reporter.say(f"[{stage.name}] made from other inputs or settings: kept as {keep_aside(path)}")
+        stale = [path for path, found in zip(stage.writes, hashes(stage.writes), strict=True) if found not in left]
+        why = "changed since the stage made it"
+    kept = [str(keep_aside(path)) for path in stale if path.exists()]
+    if kept:
+        others = f" and {len(kept) - 3} others beside it" if len(kept) > 4 else ""
+        reporter.say(f"[{stage.name}] {why}: kept as {', '.join(kept[: 3 if others else 4])}{others}")
 
 
 def _state(config: Config, stage: Stage, facts: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
-from abcrown_graft.errors import AbcrownGraftError, ConfigError, MaskError, SettingsDifferError
+from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError, MaskError, SettingsDifferError
 from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.graft.identity import explain_difference
 from abcrown_graft.graft.learned import LearnSettings, learned_scores
@@ -27,7 +28,7 @@ from abcrown_graft.instability import dump as dumps
 from abcrown_graft.instability.recorder import HeldBack, InstabilityRecorder
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
-from abcrown_graft.pipeline.artifacts import artifact, written
+from abcrown_graft.pipeline.artifacts import artifact, replace_artifact, written
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.mask_overlap import named_model
@@ -149,7 +150,8 @@ def significance_stage(config: Config, reporter: Reporter) -> Path:
     values, settings = _significance(config, reporter, model, data, device)
     method = config["significance.method"]
     about = {"method": method, "samples": len(data), "dataset": data.name, "data": data.fingerprint, **settings}
-    SiteScores("significance", values, model.identity, about).save(path)
+    scores = SiteScores("significance", values, model.identity, about)
+    replace_artifact(path, lambda: scores.save(path), reporter)
     reporter.say(f"significance: {method} over {len(data)} images")
     return path
 
@@ -252,7 +254,7 @@ def _make_masks(config: Config, reporter: Reporter, ratios: Mapping[Path, float]
         made[path] = GraftMask(masks, model, _mask_provenance(config, instability, significance_scores))
         _tell(config, reporter, made[path])
     for path, mask in made.items():
-        mask.save(path)
+        replace_artifact(path, partial(mask.save, path), reporter)
     return list(made)
 
 
@@ -310,8 +312,11 @@ def _significance_scores(config: Config, instability: SiteScores) -> SiteScores 
     path = artifact(config, "significance.path")
     if not needs_significance(config["mask.preset"], config["mask.gamma"], config["mask.stages"]):
         return None
-    if config["significance.path"] is None and not path.exists():
-        return None
+    if not path.exists():
+        raise FileFormatError(
+            f"{path}: no such file; mask.preset {config['mask.preset']} needs significance scores: make them with "
+            "abcrown-graft significance, or name theirs by significance.path"
+        )
     if path.suffix in LEGACY_SUFFIXES:
         return legacy_scores(path, instability.model)
     scores = SiteScores.load(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from abcrown_graft.config.config import Config
@@ -18,19 +19,20 @@ from abcrown_graft.pipeline.baseline import (
     plain_weights,
     training_config,
 )
-from abcrown_graft.pipeline.comparison import dump_path, results_path, verify_stage
+from abcrown_graft.pipeline.comparison import counterexample_path, dump_path, results_path, verify_stage
 from abcrown_graft.pipeline.evaluation import evaluate_stage, evaluation_path
 from abcrown_graft.pipeline.record import record_path
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.reporting import report_files, report_stage
 from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage
-from abcrown_graft.pipeline.training import train_stage, tune_stage
+from abcrown_graft.pipeline.training import BESIDE_WEIGHTS, train_stage, tune_stage
+from abcrown_graft.verify.counterexample import saved_counterexamples
 
-GRAFTED = "grafted"
+GRAFTED, REPORT = "grafted", "report"
 TRAIN = ("train",)
 MODEL = ("model.name", "model.input_shape", "data.mean", "data.std")
 SUBJECT = (*MODEL, "general.seed", "data.dataset", "specification.norm", "specification.epsilon")
-COUNT = ("general.double_fp", "instability.", "solver.bound_prop_method")
+COUNT = ("general.double_fp", "instability.", "solver.bound_prop_method", "specification.robustness_type")
 VERIFY = (
     *("specification.", "data.", "solver.", "bab.", "attack.", "instability.method", "instability.population"),
     *("general.double_fp", "general.complete_verifier", "general.enable_incomplete_verification"),
@@ -57,6 +59,7 @@ class Stage:
         splits: of the images that it reads.
         reads, writes: other files.
         shared: it is about the plain network alone, so runs with one `pipeline.baseline` have it in common.
+        beside: the other files that it has left, finished or not.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Stage:
     reads: tuple[Path, ...]
     writes: tuple[Path, ...]
     shared: bool = False
+    beside: Callable[[], list[Path]] = list
 
     @property
     def keys(self) -> list[str]:
@@ -84,13 +88,17 @@ def pipeline_stages(config: Config) -> list[Stage]:
         measuring += _measurements(grafted_config(config), GRAFTED, artifact(config, "tune.checkpoint"))
     read = (record_path(config), *(path for stage in measuring for path in stage.writes))
     made = report_files(artifact(config, "report.path"))
-    return [*making, *measuring, Stage("report", lambda r: report_stage(config, r), (), (), read, made)]
+    return [*making, *measuring, Stage(REPORT, lambda r: report_stage(config, r), (), (), read, made)]
 
 
 def _train(config: Config) -> Stage:
     weights = artifact(config, "train.checkpoint")
-    run = training_config(config)
-    return Stage("train", lambda r: train_stage(run, r), (*SUBJECT, "train."), TRAIN, (), (weights,), shared=True)
+    run, settings = training_config(config), (*SUBJECT, "train.")
+    return Stage("train", lambda r: train_stage(run, r), settings, TRAIN, (), (weights,), True, _learnt(weights))
+
+
+def _learnt(weights: Path) -> Callable[[], list[Path]]:
+    return lambda: [weights.with_suffix(suffix) for suffix in BESIDE_WEIGHTS]
 
 
 def _grafting(config: Config) -> list[Stage]:
@@ -106,7 +114,8 @@ def _grafting(config: Config) -> list[Stage]:
         stages.append(Stage(name, lambda r: significance_stage(plain, r), score, TRAIN, (weights,), scores, True))
     tuning = (*SUBJECT, "train.", "tune.", *(FITTED if config["tune.fit_lines"] else ()))
     stages.append(Stage("mask", lambda r: mask_stage(config, r), ("mask.",), (), (dump, *scores), (mask,)))
-    stages.append(Stage("tune", lambda r: tune_stage(config, r), tuning, TRAIN, (weights, mask), (tuned,)))
+    read, beside = (weights, mask), _learnt(tuned)
+    stages.append(Stage("tune", lambda r: tune_stage(config, r), tuning, TRAIN, read, (tuned,), beside=beside))
     return stages
 
 
@@ -127,6 +136,7 @@ def _measurements(config: Config, name: str, checkpoint: Path) -> list[Stage]:
     settings, attack = (*SUBJECT, *VERIFY), (*SUBJECT, "data.split", "evaluate.")
     split, chosen = (config["data.split"],), config.path("data.data_idx_file")
     instances = (checkpoint,) if chosen is None else (checkpoint, chosen)
+    points = partial(saved_counterexamples, counterexample_path(config, name))
 
     def verify(reporter: Reporter) -> Path:
         return verify_stage(config, reporter, name)
@@ -135,6 +145,6 @@ def _measurements(config: Config, name: str, checkpoint: Path) -> list[Stage]:
         return evaluate_stage(config, reporter, name)
 
     return [
-        Stage(f"verify {name}", verify, settings, split, instances, found, shared),
+        Stage(f"verify {name}", verify, settings, split, instances, found, shared, points),
         Stage(f"evaluate {name}", evaluate, attack, split, (checkpoint,), (evaluation,), shared),
     ]

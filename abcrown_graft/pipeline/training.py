@@ -34,6 +34,9 @@ from abcrown_graft.training.settings import TrainSettings, TuneSettings
 from abcrown_graft.training.train import train
 from abcrown_graft.training.tune import tune
 
+LOG, CONFIG, RESUME = ".log.jsonl", ".config.yaml", ".resume"
+BESIDE_WEIGHTS = (RESUME, LOG, CONFIG)  # suffixes of what lies beside a checkpoint
+
 
 def train_stage(config: Config, reporter: Reporter) -> Path:
     """Trains `model.name` from random weights; writes `train.checkpoint` and returns its path."""
@@ -145,7 +148,7 @@ def _learn(
 ) -> TrainResult:
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
     told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if config["train.tensorboard"] else None
-    log, resume = path.with_suffix(".log.jsonl"), path.with_suffix(".resume")
+    log, resume = path.with_suffix(LOG), path.with_suffix(RESUME)
     normalisation = {key: config[key] for key in ("data.mean", "data.std")}
     subject = {"data": data.fingerprint, "architecture": model.identity.architecture, **normalisation}
     keep_freed_memory()
@@ -153,7 +156,7 @@ def _learn(
 
         def on_epoch(record: EpochRecord) -> None:
             if record.epoch == 1:
-                write_atomically(log, b"")
+                _keep_earlier(path, reporter)
             append_record(log, vars(record))
             if told is not None:
                 told(record)
@@ -174,6 +177,13 @@ def _learn(
     # An interruption between two writes may have cost the log an epoch.
     write_atomically(log, "".join(json.dumps(vars(record)) + "\n" for record in result.history).encode())
     return result
+
+
+def _keep_earlier(path: Path, reporter: Reporter) -> None:
+    """Moves an earlier checkpoint out of the way, with its log and configuration."""
+    earlier = [file for file in (path, path.with_suffix(LOG), path.with_suffix(CONFIG)) if file.exists()]
+    if earlier:
+        reporter.say(f"earlier files kept as {', '.join(str(keep_aside(file)) for file in earlier)}")
 
 
 def _epoch_line(settings: TrainSettings | TuneSettings, record: EpochRecord) -> str:
@@ -197,9 +207,9 @@ def _save(
     about: Mapping[str, Any],
 ) -> None:
     """Writes the checkpoint with its provenance; only then is the resume file not needed any more."""
-    if path.exists():
-        reporter.say(f"earlier checkpoint kept as {keep_aside(path)}")
-    write_atomically(path.with_suffix(".config.yaml"), config.to_yaml().encode())
+    if path.exists():  # after an interruption between the first epoch and what was told of it
+        _keep_earlier(path, reporter)
+    write_atomically(path.with_suffix(CONFIG), config.to_yaml().encode())
     header = {
         **about,
         "model_name": config["model.name"],
@@ -215,7 +225,7 @@ def _save(
         },
     }
     save_checkpoint(path, core, header)
-    path.with_suffix(".resume").unlink(missing_ok=True)
+    path.with_suffix(RESUME).unlink(missing_ok=True)
 
 
 def _portable(config: Config) -> Config:

@@ -161,7 +161,7 @@ def instability_recorder(
         "dataset": data.name,
         "split": data.split,
         "data": data.fingerprint,
-        "epsilon": effort.radius(config),
+        "epsilon": _counted_radius(config),
         "mean": config["data.mean"],
         "std": config["data.std"],
         "double_fp": config["general.double_fp"],
@@ -173,6 +173,11 @@ def instability_recorder(
     if method == "alpha-crown":
         about["method_settings"] = {name: getattr(alpha, name) for name in ("iterations", "lr_alpha", "lr_decay")}
     return InstabilityRecorder(path, model.identity, model.grafted, about, method, population, methods, alpha)
+
+
+def _counted_radius(config: Config) -> float | None:
+    """Of the boxes: those of clean accuracy are the images themselves."""
+    return 0.0 if config["specification.robustness_type"] == "clean-acc" else effort.radius(config)
 
 
 def run_header(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import re
@@ -43,6 +44,12 @@ def sat_text(point: Tensor, output: Tensor) -> str:
 def counterexample_path(path: Path, index: int) -> Path:
     """Where instance `index` goes: `test_cex.txt` becomes `test_cex_7.txt`."""
     return path.with_name(f"{path.stem}_{index}{path.suffix}")
+
+
+def saved_counterexamples(path: Path) -> list[Path]:
+    """The files of all instances that are there."""
+    found = path.parent.glob(f"{glob.escape(path.stem)}_*{glob.escape(path.suffix)}")
+    return sorted(file for file in found if file.stem.removeprefix(f"{path.stem}_").isdigit())
 
 
 def save_counterexample(path: Path, index: int, point: Tensor, output: Tensor) -> Path:

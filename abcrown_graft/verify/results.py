@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from abcrown_graft import __version__
-from abcrown_graft.errors import FileFormatError, SettingsDifferError
+from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import append_record, keep_aside, write_atomically
+from abcrown_graft.lock import in_use, refuse_if_in_use
 from abcrown_graft.verify.verdict import InstanceResult
 
 KIND = "results"
+ADVICE = "name another general.results_file"
 
 
 class ResultsFile:
@@ -43,7 +45,7 @@ class ResultsFile:
             SettingsDifferError: another process is writing to it.
         """
         self.path = Path(path)
-        self._refuse_if_in_use()
+        refuse_if_in_use(self.path, ADVICE)
         self.done: dict[int, InstanceResult] = {}
         self.kept: Path | None = None
         header = json.loads(json.dumps({"kind": KIND, "version": __version__, "run": dict(run)}))
@@ -67,45 +69,14 @@ class ResultsFile:
         """Marks the run as complete."""
         append_record(self.path, {"complete": True})
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keeps other processes from the file; `out.txt.lock` holds this process's number meanwhile."""
-        self._refuse_if_in_use()
-        write_atomically(self._lock, f"{os.getpid()}\n".encode())
-        try:
-            yield
-        finally:
-            self._lock.unlink(missing_ok=True)
-
-    @property
-    def _lock(self) -> Path:
-        return self.path.with_name(self.path.name + ".lock")
-
-    def _refuse_if_in_use(self) -> None:
-        """Raises if the lock belongs to another process that is alive; the lock of a dead one is no matter."""
-        try:
-            owner = int(self._lock.read_text())
-        except (OSError, ValueError):
-            return
-        if owner != os.getpid() and _is_alive(owner):
-            raise SettingsDifferError(
-                f"{self.path}: process {owner} is writing to it; wait for it, or name another general.results_file"
-            )
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keeps other processes from the file meanwhile."""
+        return in_use(self.path, ADVICE)
 
     def _drop_partial_line(self) -> None:
         content = self.path.read_bytes()
         if not content.endswith(b"\n"):
             write_atomically(self.path, content[: content.rfind(b"\n") + 1])
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[InstanceResult], bool]:
@@ -121,7 +92,8 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Ins
     whole = lines[:-1]
     header = _json(path, 1, whole[0]) if whole else None
     if not isinstance(header, dict) or header.get("kind") != KIND or not isinstance(header.get("run"), dict):
-        raise FileFormatError(f"{path}: exists and is not a results file of abcrown; name another general.results_file")
+        what = "exists and is not a whole results file of abcrown"
+        raise FileFormatError(f"{path}: {what}; delete it, or name another general.results_file")
     results, complete = [], False
     for number, line in enumerate(whole[1:], 2):
         record = _json(path, number, line)

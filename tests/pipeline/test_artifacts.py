@@ -91,7 +91,7 @@ def test_json_survives_a_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "not a readable JSON"),
+        (None, "no such file; finish the run"),
         (b"{", "not a readable JSON"),
         (b"\xff", "not a readable"),
         (b"3", "not a JSON object"),

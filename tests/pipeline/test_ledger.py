@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from abcrown_graft.errors import FileFormatError
+from abcrown_graft.errors import FileFormatError, SettingsDifferError
 from abcrown_graft.pipeline.ledger import Ledger, hashes
 
 
@@ -33,11 +36,14 @@ def test_a_stage_that_did_nothing_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "stages.json"
     ledger = Ledger(path)
     ledger.note("mask", {"settings": "s"}, ["hash"])
-    before = path.read_bytes()
+    before, tune, mask = path.read_bytes(), ledger.entry("tune"), ledger.entry("mask")
     ledger.note("tune", {"settings": "s"})
-    ledger.forget("tune")
+    ledger.put("tune", tune)
     assert path.read_bytes() == before
-    ledger.forget("mask")
+    ledger.note("mask", {"settings": "other"})
+    ledger.put("mask", mask)
+    assert path.read_bytes() == before
+    ledger.put("mask", tune)
     assert not path.exists()
 
 
@@ -58,3 +64,20 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stages.json").write_text("{")
     with pytest.raises(FileFormatError, match=r"stages\.json: not a readable JSON file"):
         Ledger(tmp_path / "stages.json")
+
+
+def test_one_process_at_a_time_changes_a_folder(tmp_path: Path) -> None:
+    path, lock = tmp_path / "stages.json", tmp_path / "stages.json.lock"
+    ledger, other = Ledger(path), Ledger(path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        lock.write_text(str(process.pid))
+        with pytest.raises(SettingsDifferError, match=f"stages.json: process {process.pid} is writing to it"):
+            ledger.in_use().__enter__()
+        process.communicate(b"\n")
+    with ledger.in_use():
+        assert lock.read_text().strip() == str(os.getpid())
+        ledger.note("mask", {"settings": "s"}, ["hash"])
+    assert not lock.exists()
+    with other.in_use():
+        other.note("tune", {"settings": "s"})
+    assert Ledger(path).left("mask", {"settings": "s"}) == ["hash"], "what was noted meanwhile is not lost"

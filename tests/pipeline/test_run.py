@@ -13,7 +13,7 @@ import torch
 from command_line import Listener, miniature
 
 from abcrown_graft.config.config import Config
-from abcrown_graft.errors import FileFormatError
+from abcrown_graft.errors import ConfigError, FileFormatError
 from abcrown_graft.files import read_safetensors
 from abcrown_graft.graft.mask import GraftMask
 from abcrown_graft.instability import dump as dumps
@@ -116,7 +116,10 @@ def test_another_ratio_makes_a_new_grafted_network_of_the_same_plain_one(copy: P
     )
     for name in (*kept, "verify_grafted_instability.1.safetensors"):
         assert (copy / "out" / name).read_bytes() == old[name.replace(".1.", ".")]
-        assert any(line.endswith(f"kept as {copy}/out/{name}") for line in lines)
+        assert any("kept as" in line and f"{copy}/out/{name}" in line for line in lines)
+    for name in ("tune.log.jsonl", "tune.config.yaml"):
+        first, last = name.rsplit(".", 1)
+        assert (copy / "out" / f"{first}.1.{last}").read_bytes() == old[name], "they are of the earlier checkpoint"
     same = (
         "train.safetensors",
         "instability.safetensors",
@@ -181,7 +184,7 @@ def test_a_file_that_somebody_changed_is_kept_and_made_again(copy: Path) -> None
     path.write_bytes(b"somebody's own")
     heads, lines = run(miniature(copy))
     assert heads == ["mask"]
-    assert f"[mask] made from other inputs or settings: kept as {copy}/out/mask.1.safetensors" in lines
+    assert f"[mask] changed since the stage made it: kept as {copy}/out/mask.1.safetensors" in lines
     assert (copy / "out" / "mask.1.safetensors").read_bytes() == b"somebody's own"
     assert path.read_bytes() == before
 
@@ -284,6 +287,42 @@ def test_an_interrupted_stage_starts_anew_under_other_settings(
     assert any(line.startswith("train epoch 1/2") for line in listener.lines)
 
 
+def test_another_format_of_the_report_is_made_beside_the_first(copy: Path) -> None:
+    before = (copy / "out" / "report.md").read_bytes()
+    page = miniature(copy, report__path=str(copy / "out" / "page.html"))
+    assert run(page)[0] == ["report"] and run(page)[0] == []
+    assert run(miniature(copy))[0] == ["report"]
+    assert (copy / "out" / "report.md").read_bytes() == before
+    assert (copy / "out" / "page.html").exists()
+
+
+def test_the_record_is_of_the_figures_that_are_there(copy: Path, interrupted_at: Callable[[str], None]) -> None:
+    interrupted_at("tune")
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(miniature(copy, mask__ratio=0.25), Listener())
+    assert json.loads((copy / "out" / "run.json").read_text())["ratio"] == 0.5
+    interrupted_at("")
+    run(miniature(copy, mask__ratio=0.25))
+    assert json.loads((copy / "out" / "run.json").read_text())["ratio"] == 0.25
+
+
+def test_counterexamples_of_an_earlier_network_are_set_aside(copy: Path) -> None:
+    out = copy / "out"
+    for name in ("counterexample_grafted_7.txt", "counterexample_baseline_7.txt", "counterexample_grafted_mine.txt"):
+        (out / name).write_text("of the 50 % network")
+    run(miniature(copy, mask__ratio=0.25))
+    found = {path.name for path in out.glob("counterexample_*")}
+    kept = {"counterexample_grafted_7.1.txt", "counterexample_baseline_7.txt", "counterexample_grafted_mine.txt"}
+    assert found == kept
+
+
+def test_a_path_for_two_stages_is_refused_before_anything_is_moved(copy: Path) -> None:
+    before = times(copy / "out")
+    with pytest.raises(ConfigError, match="train.safetensors: stages 'train' and 'tune' would both write it"):
+        run_pipeline(miniature(copy, tune__checkpoint=str(copy / "out" / "train.safetensors")), Listener())
+    assert times(copy / "out") == before
+
+
 ALONE = {
     "train": training.train_stage,
     "instability": scoring.instability_stage,
@@ -316,11 +355,24 @@ def test_a_run_goes_on_with_what_a_single_command_began(tmp_path: Path, interrup
     assert told == ["train epoch 3/4", "train epoch 4/4"] and not any("kept as" in line for line in listener.lines)
 
 
+def test_a_run_goes_on_with_what_a_single_command_began_over_a_finished_one(copy: Path) -> None:
+    longer, log = miniature(copy, tune__epochs=3), training.append_record
+    old = (copy / "out" / "tune.safetensors").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "append_record", lambda path, record: _stop_after(log, path, record))
+        with pytest.raises(KeyboardInterrupt):
+            run_alone(longer, "tune", training.tune_stage, Listener())
+    heads, lines = run(longer)
+    assert heads == ["tune", "verify grafted", "evaluate grafted", "report"]
+    assert [line.split(":")[0] for line in lines if line.startswith("tune epoch")] == ["tune epoch 3/3"]
+    assert (copy / "out" / "tune.1.safetensors").read_bytes() == old
+
+
 def test_a_single_command_with_other_settings_is_not_what_the_run_asks_for(copy: Path) -> None:
     run_alone(miniature(copy, mask__ratio=0.25), "mask", scoring.mask_stage, Listener())
     heads, lines = run(miniature(copy))
     assert heads == ["mask"], "the mask is made as it was, so nothing else changes"
-    assert f"kept as {copy}/out/mask.1.safetensors" in lines[3]
+    assert f"kept as {copy}/out/mask.2.safetensors" in lines[3]
 
 
 def test_a_single_command_that_writes_elsewhere_leaves_the_run_alone(copy: Path) -> None:

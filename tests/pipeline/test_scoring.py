@@ -244,6 +244,7 @@ def test_a_wrong_setting_counts_nothing(
     ("changed", "told"),
     [
         ({"specification__epsilon": 0.2}, r"made with epsilon = 0\.1, this run has 0\.2"),
+        ({"specification__robustness_type": "clean-acc"}, r"made with epsilon = 0\.1, this run has 0\.0"),
         ({"instability__start": 2}, r"instability\.safetensors: counts image 0 and 1 others that inst"),
     ],
 )
@@ -523,7 +524,7 @@ def no_images(folder: Path) -> None:
         (other_model, {}, MaskError, "scores of another model than the instability's .*another structure"),
         (other_weights, {}, MaskError, "scores of another model than the instability's .*other weights"),
         (no_images, {"mask__preset": "unstable"}, DataError, "counts no image"),
-        (write_scores, {}, ConfigError, "mask preset 'paper' needs significance scores"),
+        (write_scores, {}, FileFormatError, "significance_gradient.safetensors: no such file; mask.preset paper needs"),
         (write_scores, {"significance__path": "nowhere.st"}, FileFormatError, r"nowhere\.st: no such file"),
         (
             write_scores,

@@ -169,7 +169,7 @@ def test_an_earlier_checkpoint_is_kept(tmp_path: Path, baseline: tuple[Path, lis
     listener = Listener()
     train_stage(miniature(tmp_path, **{**QUICK, "general__seed": 4}), listener)
     assert (tmp_path / "out" / "train.1.safetensors").read_bytes() == earlier
-    assert f"earlier checkpoint kept as {tmp_path}/out/train.1.safetensors" in listener.lines
+    assert f"earlier files kept as {tmp_path}/out/train.1.safetensors" in listener.lines
 
 
 @pytest.mark.parametrize(
