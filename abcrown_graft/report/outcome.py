@@ -10,7 +10,8 @@ from typing import Any
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.instability.dump import load as load_dump
 from abcrown_graft.pipeline.artifacts import read_json
-from abcrown_graft.report.run_folder import RunFolder, folder_name, open_run, open_runs, read_record, row_folder
+from abcrown_graft.report.comparable import check_comparable
+from abcrown_graft.report.run_folder import NAMES, RunFolder, folder_name, open_run, open_runs, read_record, row_folder
 from abcrown_graft.verify.results import read_results
 from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
@@ -63,10 +64,9 @@ def read_outcomes(folder: Path) -> list[Outcome]:
 
     Raises:
         FileFormatError: the folder is missing, is no run's, or a file is damaged, of an unfinished stage or of
-            another network.
+            another network, or its two networks were verified on other images or with other settings.
     """
-    run = open_run(folder)
-    return [_read(run, name) for name in run.networks()]
+    return _read_run(open_run(folder))
 
 
 def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
@@ -77,9 +77,7 @@ def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
     for run in runs:
         apart = run.baseline.resolve()
         shared = apart != run.path.resolve()
-        outcomes += [
-            _read(run, name) for name in run.networks() if not (shared and name == "baseline" and apart in given)
-        ]
+        outcomes += [o for o in _read_run(run) if not (shared and o.name == "baseline" and apart in given)]
         if shared:
             given.add(apart)
     return outcomes
@@ -109,6 +107,13 @@ def check_weights(path: Path, weights: object, about: Mapping[str, Any], results
             f"{path}: of another network (weights {weights}) than {results} (weights {verified}); "
             "run 'abcrown-graft run' again"
         )
+
+
+def _read_run(run: RunFolder) -> list[Outcome]:
+    if run.networks() == list(NAMES):
+        plain, grafted = (run.results(name) for name in NAMES)
+        check_comparable((plain, grafted), (read_verdicts(plain)[0], read_verdicts(grafted)[0]))
+    return [_read(run, name) for name in run.networks()]
 
 
 def _read(run: RunFolder, name: str) -> Outcome:

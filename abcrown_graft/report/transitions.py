@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from abcrown_graft.errors import FileFormatError
+from abcrown_graft.report.comparable import check_comparable
 from abcrown_graft.report.outcome import read_verdicts
 from abcrown_graft.report.run_folder import RunFolder
 from abcrown_graft.report.sankey import draw_sankey
@@ -41,11 +40,11 @@ def read_pair(run: RunFolder) -> Paired:
     """Both networks' results.
 
     Raises:
-        FileFormatError: a file is damaged or unfinished, or the two are of different images.
+        FileFormatError: a file is damaged or unfinished, or the two are of different images or settings.
     """
     files = run.results("baseline"), run.results("grafted")
     (about, before), (other, after) = (read_verdicts(file) for file in files)
-    _check_same_images(about, other, files)
+    check_comparable(files, (about, other))
     common = [index for index in before if index in after]
     if not common:
         raise FileFormatError(f"{files[1]}: no image in common with {files[0]}; run 'abcrown-graft run' again")
@@ -87,11 +86,3 @@ def _table(counts: list[list[int]]) -> TableOf:
     rows = [(name, *map(str, row), str(sum(row))) for name, row in zip(CLASSES, counts, strict=True)]
     columns = [sum(column) for column in zip(*counts, strict=True)]
     return TableOf(headings, (*rows, ("all", *map(str, columns), str(sum(columns)))))
-
-
-def _check_same_images(before: Mapping[str, Any], after: Mapping[str, Any], files: tuple[Path, Path]) -> None:
-    if before.get("data") != after.get("data"):
-        raise FileFormatError(
-            f"{files[1]}: of other images (data {after.get('data')}) than {files[0]} (data {before.get('data')}); "
-            "run 'abcrown-graft run' again"
-        )
