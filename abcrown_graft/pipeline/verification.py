@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -119,6 +120,13 @@ def counterexample_path(config: Config) -> Path:
     return path
 
 
+def _saved_at(config: Config, results: Path) -> str | None:
+    """Where the counterexamples go, from the folder of the results; None if they are not saved."""
+    if not config["general.save_adv_example"]:
+        return None
+    return Path(os.path.relpath(counterexample_path(config).resolve(), results.resolve().parent)).as_posix()
+
+
 def prepare_verification(config: Config) -> Verification:
     """Loads and checks everything a run needs; nothing is written but the head of the results file."""
     require_images(config)
@@ -134,7 +142,8 @@ def prepare_verification(config: Config) -> Verification:
     counterexample_path(config)
     torch.manual_seed(settings.seed)
     header = run_header(config, model, data, indices, engine="native", settings=asdict(settings))
-    results = ResultsFile(results_path(config, recorder), header)
+    path = results_path(config, recorder)
+    results = ResultsFile(path, header, {"counterexamples": _saved_at(config, path)})
     return Verification(config, model, data, settings, specify, device, indices, results, recorder)
 
 

@@ -33,12 +33,15 @@ class ResultsFile:
         kept: where the file that was in the way has gone, or None.
     """
 
-    def __init__(self, path: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], run: Mapping[str, Any], notes: Mapping[str, Any] | None = None
+    ) -> None:
         """Opens the file for a run.
 
         Args:
             path: the file; missing folders are made.
             run: JSON object that identifies the run; equal objects are the same run.
+            notes: what else the first line says, by keys of its own; it makes no other run.
 
         Raises:
             FileFormatError: the file exists and is no results file of ours (it is left alone).
@@ -48,7 +51,7 @@ class ResultsFile:
         refuse_if_in_use(self.path, ADVICE)
         self.done: dict[int, InstanceResult] = {}
         self.kept: Path | None = None
-        header = json.loads(json.dumps({"kind": KIND, "version": __version__, "run": dict(run)}))
+        header = json.loads(json.dumps({"kind": KIND, "version": __version__, "run": dict(run), **(notes or {})}))
         if self.path.exists():
             if not self.path.is_file():  # a device may be endless
                 raise FileFormatError(f"{self.path}: cannot be read as a results file (no regular file)")

@@ -64,6 +64,23 @@ def test_counterexamples_of_two_networks_do_not_meet(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_results_say_where_the_counterexamples_lie(tmp_path: Path, saved: bool) -> None:
+    mine = str(tmp_path / "mine" / "cex.txt")
+    config = configured(tmp_path, general__save_adv_example=saved, attack__cex_path=mine, data__end=1)
+    header, _, _ = read_results(verify_stage(config, Listener(), "baseline"))
+    assert header["counterexamples"] == ("../mine/cex_baseline.txt" if saved else None)
+
+
+def test_a_verification_goes_on_though_its_counterexamples_go_elsewhere(tmp_path: Path) -> None:
+    saving = {"general__save_adv_example": True, "data__end": 2}
+    path = verify_stage(configured(tmp_path, **saving), Listener(), "baseline")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    listener = Listener()
+    verify_stage(configured(tmp_path, attack__cex_path=str(tmp_path / "c.txt"), **saving), listener, "baseline")
+    assert listener.steps == 1
+
+
 def test_a_failed_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verify_images = verification.verify_images
 

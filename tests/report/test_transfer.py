@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,47 @@ def test_a_plain_network_in_another_folder_is_found(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "row", tmp_path / "shared")
     run.record(baseline="../shared", ratio=0.5)
     assert transfer_section(open_run(run.folder)).tables[0].rows[1][-1] == "100.0"
+
+
+def told(run: RunWriter, name: str, counterexamples: object) -> None:
+    """Has the results of a network say where its counterexamples lie."""
+    file = run.folder / f"verify_{name}.jsonl"
+    head, rest = file.read_text().split("\n", 1)
+    file.write_text(json.dumps({**json.loads(head), "counterexamples": counterexamples}) + "\n" + rest)
+
+
+def test_counterexamples_lie_where_the_results_say(run: RunWriter) -> None:
+    (run.folder / "mine").mkdir()
+    (run.folder / "counterexample_grafted_2.txt").rename(run.folder / "mine" / "adv_2.txt")
+    told(run, "grafted", "mine/adv.txt")
+    assert transfer_section(open_run(run.folder)).tables[0].rows[1][-1] == "100.0"
+
+
+def test_results_that_do_not_say_so_are_followed_by_the_settings(
+    run: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run.folder / "counterexample_grafted_2.txt").rename(run.folder.parent / "adv_grafted_2.txt")
+    with open(run.folder / "tune.config.yaml", "a") as file:
+        file.write("attack: {cex_path: adv.txt}\n")
+    monkeypatch.chdir(run.folder.parent)
+    assert transfer_section(open_run(run.folder)).tables[0].rows[1][-1] == "100.0"
+
+
+def test_counterexamples_of_an_earlier_verification_are_not_taken(run: RunWriter) -> None:
+    told(run, "grafted", None)
+    section = transfer_section(open_run(run.folder))
+    assert section.tables[0].rows == (
+        ("baseline", "grafted", "1", "1", "1", "0", "0.0"),
+        ("grafted", "baseline", "1", "0", "0", "0", "-"),
+    )
+    told(run, "baseline", None)
+    assert "no counterexample was saved" in transfer_section(open_run(run.folder)).text[0]
+
+
+def test_a_wrong_place_is_named(run: RunWriter) -> None:
+    told(run, "grafted", 3)
+    with pytest.raises(FileFormatError, match="verify_grafted.jsonl: counterexamples: 3 is no path"):
+        transfer_section(open_run(run.folder))
 
 
 def unsaved(run: RunWriter) -> None:
