@@ -44,6 +44,10 @@ class LearnSettings(AdversarialSettings):
     """
 
     section: ClassVar[str] = "significance"
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        **AdversarialSettings.elsewhere,
+        **{"attack_step": "train", "slope": "tune", "intercept": "tune"},
+    }
 
     epochs: int = 20
     batch_size: int = 100

@@ -24,8 +24,8 @@ def uncompiled(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def explained(section: str) -> Iterator[None]:
-    """Says which option to change where torch.compile fails inside (it needs a compiler, for one).
+def explained(key: str) -> Iterator[None]:
+    """Says which option, `key`, to change where torch.compile fails inside (it needs a compiler, for one).
 
     Raises:
         ConfigError: in place of torch's error.
@@ -38,6 +38,4 @@ def explained(section: str) -> Iterator[None]:
         if not isinstance(error, TorchDynamoException):
             raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigError(
-            f"{section}.compile: torch.compile failed ({reason[0]}); set train.compile to false"
-        ) from error
+        raise ConfigError(f"{key}: torch.compile failed ({reason[0]}); set it to false") from error

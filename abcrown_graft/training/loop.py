@@ -170,17 +170,17 @@ def _check(model: nn.Module, images: Tensor, labels: Tensor, settings: Adversari
     try:
         AUGMENTATIONS[settings.augment]
     except ConfigError as error:
-        raise ConfigError(f"{settings.section}.augment: {error}") from None
+        raise ConfigError(f"{settings.key('augment')}: {error}") from None
     if settings.augment != "none" and images.ndim != 4:
         shape = tuple(images.shape[1:])
-        raise ConfigError(f"{settings.section}.augment: {settings.augment!r} needs 3 axes, not {shape}; use 'none'")
+        raise ConfigError(f"{settings.key('augment')}: {settings.augment!r} needs 3 axes, not {shape}; use 'none'")
     if settings.channels_last and images.ndim != 4:
         raise ConfigError(
-            f"{settings.section}.channels_last: images have {images.ndim - 1} axes, not 3; set it to false"
+            f"{settings.key('channels_last')}: images have {images.ndim - 1} axes, not 3; set it to false"
         )
     if settings.validation >= len(images):
         raise ConfigError(
-            f"{settings.section}.validation: {settings.validation} images leave none of {len(images)} to learn from; "
+            f"{settings.key('validation')}: {settings.validation} images leave none of {len(images)} to learn from; "
             "choose a smaller number"
         )
 
@@ -232,7 +232,7 @@ def _learn(run: _Run, epoch: int) -> tuple[float, float]:
             progress = epoch + (number - 0.5) / len(pieces)
             _set_rates(run, progress)
             x, y = _laid_out(augment(images[index], order), settings).to(device), labels[index].to(device)
-            with _autocast(settings, device), explained(settings.section):
+            with _autocast(settings, device), explained(settings.key("compile")):
                 loss, logits = LOSSES[settings.method](model, x, y, settings, noise, progress)
                 if run.penalty is not None:
                     loss = loss + run.penalty(run.model, x)

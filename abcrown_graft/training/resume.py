@@ -46,7 +46,8 @@ def load_progress(
     for key in ("made_by", "progress"):
         if not isinstance(content.get(key), dict):
             raise FileFormatError(f"{path}: lacks {key!r}; delete it to start anew")
-    _compare(path, content["made_by"], _identity(settings, subject))
+    told = {f"{settings.section}.{field.name}": settings.key(field.name) for field in fields(settings)}
+    _compare(path, content["made_by"], _identity(settings, subject), told)
     return content["progress"]
 
 
@@ -69,10 +70,13 @@ def _identity(settings: AdversarialSettings, subject: Mapping[str, Any]) -> dict
     return {**named, **subject}
 
 
-def _compare(path: str | os.PathLike[str], stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _compare(
+    path: str | os.PathLike[str], stored: Mapping[str, Any], wanted: Mapping[str, Any], told: Mapping[str, str]
+) -> None:
+    """Raises SettingsDifferError on the first difference; `told`: names shown instead of the stored ones."""
     for key in sorted({*stored, *wanted}):
         if stored.get(key) != wanted.get(key):
             raise SettingsDifferError(
-                f"{path}: made with {key} = {stored.get(key)!r}, this run has {wanted.get(key)!r}; "
+                f"{path}: made with {told.get(key, key)} = {stored.get(key)!r}, this run has {wanted.get(key)!r}; "
                 "use the same value, or delete the file to start anew"
             )

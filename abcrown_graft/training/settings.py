@@ -7,6 +7,7 @@ the attack step and the GradAlign weight have one, because they are the same eve
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,9 @@ PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("multistep", "cosine", "linear")
 CERTIFIED = ("ibp", "crown-ibp")
 METHODS = ("fat", "pgd", "trades", *CERTIFIED)
+
+_ATTACK = ("method", "attack_step", "pgd_steps", "pgd_step", "trades_beta", "kappa", "epsilon_start", "epsilon_length")
+_OF_TRAINING = (*_ATTACK, "augment", "validation", "precision", "channels_last", "compile")  # what tuning shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +52,11 @@ class AdversarialSettings:
         compile: run the passes by torch.compile, but for the one that GradAlign differentiates twice.
 
     Raises:
-        ConfigError: a value is out of range; the message names the key, e.g. `train.epochs`.
+        ConfigError: a value is out of range; the message names its key, see `key`.
     """
 
     section: ClassVar[str]
+    elsewhere: ClassVar[Mapping[str, str]] = {"epsilon": "specification", "seed": "general"}  # sections of the others
 
     epochs: int
     batch_size: int
@@ -101,6 +106,10 @@ class AdversarialSettings:
         """Whether the loss is made of bounds, and the best epoch chosen by them."""
         return self.method in CERTIFIED
 
+    def key(self, name: str) -> str:
+        """The configuration's key of a setting, e.g. `train.validation` of tuning's `validation`."""
+        return f"{self.elsewhere.get(name, self.section)}.{name}"
+
     def _check_choice(self, key: str, known: tuple[str, ...]) -> None:
         if getattr(self, key) not in known:
             raise self._wrong(key, f"must be one of {', '.join(known)}")
@@ -129,8 +138,8 @@ class AdversarialSettings:
         if value >= below:
             raise self._wrong(key, f"must be less than {below:g}")
 
-    def _wrong(self, key: str, rule: str) -> ConfigError:
-        return ConfigError(f"{self.section}.{key}: {rule}, not {getattr(self, key)!r}")
+    def _wrong(self, name: str, rule: str) -> ConfigError:
+        return ConfigError(f"{self.key(name)}: {rule}, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +185,7 @@ class TuneSettings(AdversarialSettings):
     """
 
     section: ClassVar[str] = "tune"
+    elsewhere: ClassVar[Mapping[str, str]] = {**AdversarialSettings.elsewhere, **dict.fromkeys(_OF_TRAINING, "train")}
 
     slope_lr: float
     freeze_weights: bool = False

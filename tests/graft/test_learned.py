@@ -148,7 +148,11 @@ def test_a_network_without_activations_has_no_scores():
         ({"lr": 0.0}, r"significance\.lr: must be more than 0"),
         ({"ratio": 1.5}, r"significance\.ratio: must be at most 1"),
         ({"scope": "site"}, r"significance\.scope: must be layer or global"),
-        ({"slope": float("nan")}, r"significance\.slope: must be finite"),
+        ({"slope": float("nan")}, r"^tune\.slope: must be finite"),
+        ({"intercept": float("inf")}, r"^tune\.intercept: must be finite"),
+        ({"attack_step": 0.0}, r"^train\.attack_step: must be more than 0"),
+        ({"epsilon": 1.5}, r"^specification\.epsilon: must be at most 1"),
+        ({"seed": -1}, r"^general\.seed: must be a whole number of at least 0"),
     ],
 )
 def test_wrong_settings_are_refused(changed: dict[str, object], told: str):

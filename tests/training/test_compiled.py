@@ -78,13 +78,15 @@ def test_a_failing_compiler_is_named(model, data, monkeypatch):
         raise FileNotFoundError("no compiler here")
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
-    with pytest.raises(ConfigError, match=r"train.compile: torch.compile failed \(.*\); set train.compile to false"):
+    with pytest.raises(ConfigError, match=r"^train\.compile: torch\.compile failed \(.*\); set it to false"):
         train(model, *data, SETTINGS)
+    with pytest.raises(ConfigError, match=r"^train\.compile: torch\.compile failed \(.*\); set it to false"):
+        tune(graft(model, {"2": torch.ones(4, 3, 3, dtype=torch.bool)}), *data, TUNING)
 
 
 def test_other_errors_are_left_alone():
     error = RuntimeError("of something else")
-    with pytest.raises(RuntimeError) as caught, explained("train"):
+    with pytest.raises(RuntimeError) as caught, explained("train.compile"):
         raise error
     assert caught.value is error
 

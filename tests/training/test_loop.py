@@ -217,7 +217,7 @@ def test_wrong_data_is_refused_before_anything_is_written(tmp_path: Path) -> Non
 def test_a_resume_file_of_other_settings_data_or_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.resume"
     train(model(), *data(), SETTINGS, resume_path=path, subject={"data": "toy"})
-    with pytest.raises(SettingsDifferError, match=r"train\.epsilon = 0\.05, this run has 0\.1"):
+    with pytest.raises(SettingsDifferError, match=r"specification\.epsilon = 0\.05, this run has 0\.1"):
         train(model(), *data(), dataclasses.replace(SETTINGS, epsilon=0.1), resume_path=path, subject={"data": "toy"})
     with pytest.raises(SettingsDifferError, match="data = 'toy', this run has 'other'"):
         train(model(), *data(), SETTINGS, resume_path=path, subject={"data": "other"})

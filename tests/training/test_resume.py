@@ -32,9 +32,9 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("lr", 0.2), ("epochs", 5), ("milestones", (1, 3)), ("seed", 1)])
 def test_other_settings_are_refused_and_named(tmp_path: Path, key: str, value: object) -> None:
-    path = tmp_path / "run.resume"
+    path, section = tmp_path / "run.resume", "general" if key == "seed" else "train"
     save_progress(path, SETTINGS, DIGITS, PROGRESS)
-    with pytest.raises(SettingsDifferError, match=rf"run\.resume: made with train\.{key} = "):
+    with pytest.raises(SettingsDifferError, match=rf"run\.resume: made with {section}\.{key} = "):
         load_progress(path, dataclasses.replace(SETTINGS, **{key: value}), DIGITS)
 
 

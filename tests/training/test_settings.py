@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
+from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.training.settings import TrainSettings, TuneSettings
+from abcrown_graft.training.settings import AdversarialSettings, TrainSettings, TuneSettings
 
 COMMON = dict(epochs=10, batch_size=8, lr=0.1, momentum=0.9, weight_decay=5e-4, epsilon=0.1, validation=5)
 
@@ -50,7 +52,8 @@ def test_defaults_are_the_method_s() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(key: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=rf"^train\.{key}: ") as caught:
+    section = {"epsilon": "specification", "seed": "general"}.get(key, "train")
+    with pytest.raises(ConfigError, match=rf"^{section}\.{key}: ") as caught:
         TrainSettings(**{**COMMON, key: value})
     assert repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -60,6 +63,30 @@ def test_a_wrong_value_is_refused_with_its_key(key: str, value: object) -> None:
 def test_tuning_names_its_own_section(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"^tune\.{key}: "):
         TuneSettings(**{**COMMON, "slope_lr": 0.01, key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.validation", 0),
+        ("train.attack_step", 0.0),
+        ("train.pgd_steps", 0),
+        ("train.method", "none"),
+        ("train.kappa", 2.0),
+        ("train.precision", "float16"),
+        ("train.compile", 1),
+        ("specification.epsilon", 1.5),
+        ("general.seed", -1),
+    ],
+)
+def test_tuning_names_the_keys_that_it_shares(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key}: "):
+        TuneSettings(**{**COMMON, "slope_lr": 0.01, key.split(".")[1]: value})
+
+
+@pytest.mark.parametrize("settings", [TrainSettings(**COMMON), TuneSettings(**COMMON, slope_lr=0.01)])
+def test_every_setting_has_the_key_of_an_option(settings: AdversarialSettings) -> None:
+    assert {settings.key(field.name) for field in dataclasses.fields(settings)} <= SCHEMA.keys()
 
 
 def test_limits_themselves_are_allowed() -> None:

@@ -147,6 +147,12 @@ def test_resuming_is_bit_exact_and_bound_to_the_starting_model(tmp_path: Path) -
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 
+def test_a_setting_that_is_shared_with_training_is_named_as_there() -> None:
+    for changed in ({"validation": 116}, {"augment": "flip"}):
+        with pytest.raises(ConfigError, match=rf"^train\.{next(iter(changed))}: "):
+            tune(grafted(), *data(), dataclasses.replace(SETTINGS, **changed))
+
+
 def test_a_network_without_grafts_is_refused() -> None:
     with pytest.raises(MaskError, match="no grafted activation"):
         tune(nn.Sequential(nn.Flatten(), nn.Linear(36, 2), nn.ReLU()), *data(), SETTINGS)
