@@ -26,6 +26,7 @@ from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.artifacts import artifact, written
 from abcrown_graft.pipeline.baseline import baseline_config
 from abcrown_graft.pipeline.reporter import Reporter
+from abcrown_graft.pipeline.saved_config import from_folder
 from abcrown_graft.pipeline.scalars import scalar_log
 from abcrown_graft.pipeline.scoring import scored_part
 from abcrown_graft.training.allocator import keep_freed_memory
@@ -209,7 +210,7 @@ def _save(
     """Writes the checkpoint with its provenance; only then is the resume file not needed any more."""
     if path.exists():  # after an interruption between the first epoch and what was told of it
         _keep_earlier(path, reporter)
-    write_atomically(path.with_suffix(CONFIG), config.to_yaml().encode())
+    write_atomically(path.with_suffix(CONFIG), from_folder(config, path.parent).to_yaml().encode())
     header = {
         **about,
         "model_name": config["model.name"],
