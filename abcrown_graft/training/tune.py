@@ -42,7 +42,7 @@ def tune(
         images: `(n, *shape)`, in [0, 1]; the last `settings.validation` select the best epoch.
         labels: `(n,)`, int64.
         settings: how.
-        resume_path: written after every epoch; continued from if it exists and began with this very model.
+        resume_path: written after every epoch; continued from if it exists and began with this model, see `state_digest`.
         on_epoch: called with the record of every epoch of this call.
         subject: what is learnt and from what, by name, as far as the state of `model` does not tell; a resume
             file of another subject is refused.
@@ -113,9 +113,21 @@ def parameter_groups(
 
 
 def state_digest(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and values of the state dict: tells one starting point from another."""
-    digest = hashlib.sha256()
+    """SHA-256 over names, shapes and values of the state dict: tells one starting point from another.
+
+    Fitted lines do not count: another number of threads rounds them differently, and the resume file holds them.
+    """
+    digest, left_out = hashlib.sha256(), _fitted_lines(model)
     for name, value in model.state_dict().items():
+        if name in left_out:
+            continue
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _fitted_lines(model: nn.Module) -> set[str]:
+    """The names of all slopes and intercepts, if some differ from neuron to neuron; else they are settings."""
+    sites = grafted_modules(model).items()
+    lines = {f"{site}.{part}": getattr(module, part) for site, module in sites for part in ("slope", "intercept")}
+    return set(lines) if any(len(values.unique()) > 1 for values in lines.values()) else set()

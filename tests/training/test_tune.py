@@ -153,6 +153,36 @@ def test_a_setting_that_is_shared_with_training_is_named_as_there() -> None:
             tune(grafted(), *data(), dataclasses.replace(SETTINGS, **changed))
 
 
+def fitted(turned: float = 0.0) -> nn.Module:
+    """As `grafted`, with a line of its own for every neuron; `turned` stands for rounding."""
+    model = grafted()
+    with torch.no_grad():
+        model[5].slope.copy_(torch.linspace(0.1, 0.9, 8) + turned)
+        model[5].intercept.copy_(torch.linspace(-0.1, 0.2, 8) + turned)
+    return model
+
+
+def test_fitted_lines_may_differ_by_rounding_where_a_run_goes_on(tmp_path: Path) -> None:
+    """The least squares of another number of threads; the resumed run has the lines of the interrupted one."""
+
+    def stop(record: EpochRecord) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "tune.resume"
+    straight = tune(fitted(), *data(), SETTINGS).state
+    with pytest.raises(KeyboardInterrupt):
+        tune(fitted(), *data(), SETTINGS, resume_path=path, on_epoch=stop)
+    other = fitted()
+    with torch.no_grad():
+        other[0].weight.add_(1e-6)
+    for wrong in (other, grafted()):
+        with pytest.raises(SettingsDifferError, match="the start = "):
+            tune(wrong, *data(), SETTINGS, resume_path=path)
+    resumed = tune(fitted(1e-7), *data(), SETTINGS, resume_path=path).state
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
 def test_a_network_without_grafts_is_refused() -> None:
     with pytest.raises(MaskError, match="no grafted activation"):
         tune(nn.Sequential(nn.Flatten(), nn.Linear(36, 2), nn.ReLU()), *data(), SETTINGS)
@@ -165,6 +195,9 @@ def test_the_digest_sees_names_shapes_and_values() -> None:
         other[6].bias[1] += 1e-6
     assert state_digest(model) == same != state_digest(other)
     assert state_digest(grafted(mask=~MASK)) != same
+    with torch.no_grad():
+        model[5].slope.fill_(0.5)
+    assert state_digest(model) != same
 
 
 def test_pruning_makes_slopes_and_intercepts_zero_for_good() -> None:
