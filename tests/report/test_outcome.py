@@ -111,7 +111,7 @@ def cut(name: str) -> Callable[[Path], None]:
         (rewrite("verify_baseline.jsonl", "hello\n"), "verify_baseline.jsonl:1: not a line of a results file"),
         (remove("verify_baseline_instability.safetensors"), "instability.safetensors: no such file"),
         (cut("verify_baseline_instability.safetensors"), "not a complete safetensors file"),
-        (remove("evaluation_baseline.json"), "evaluation_baseline.json: not a readable JSON file"),
+        (remove("evaluation_baseline.json"), "evaluation_baseline.json: no such file"),
         (rewrite("evaluation_baseline.json", "{"), "evaluation_baseline.json: not a readable JSON file"),
         (rewrite("evaluation_baseline.json", "[1]"), "evaluation_baseline.json: not a JSON object"),
         (rewrite("evaluation_baseline.json", "{}"), "evaluation_baseline.json: standard_accuracy: None is no share"),
