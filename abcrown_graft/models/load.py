@@ -47,6 +47,7 @@ class ModelSource:
         mask, slope, intercept: `graft.mask` and the values that neurons grafted by it start from.
         folders: where a `Customized` file is looked up.
         hint: how to make a missing checkpoint, for messages.
+        plain: the network is one to start grafting from, so a grafted checkpoint is refused.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ModelSource:
     intercept: float = 0.0
     folders: Sequence[Path] = ()
     hint: str | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,8 @@ def load_model(source: ModelSource) -> LoadedModel:
     """Builds the model, fills in the weights, grafts it, and puts the normalisation in front.
 
     Raises:
-        ModelError: the definition or checkpoint cannot be used, or a weight is not finite.
+        ModelError: the definition or checkpoint cannot be used, grafted where a plain network is wanted for one, or a
+            weight is not finite.
         MaskError: the mask belongs to another model, or is not the one in the checkpoint.
         FileFormatError: the checkpoint is damaged, or the mask's file is missing, damaged or of another kind.
         ConfigError: mean or standard deviation do not fit the input.
@@ -105,6 +108,9 @@ def load_model(source: ModelSource) -> LoadedModel:
         core = load_weights(core, shape, find_file(weights), source.hint, key)
         if source.checkpoint is not None and not grafted_modules(core):
             raise ModelError(f"graft.checkpoint: {source.checkpoint}: not a grafted checkpoint; name it in model.path")
+        if source.plain and grafted_modules(core):
+            advice = "this starts from the plain network: name that, and to verify this one name it in graft.checkpoint"
+            raise ModelError(f"{key}: {weights}: a grafted checkpoint; {advice}")
     if source.mask is not None:
         core = _grafted_by(core, shape, find_file(source.mask), source.slope, source.intercept)
     return prepare(core, shape, source.mean, source.std)

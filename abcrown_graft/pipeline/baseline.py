@@ -9,6 +9,7 @@ from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.models.weights import find_file
 from abcrown_graft.pipeline.artifacts import artifact
 
+PLAIN = "the plain network"  # the origin of what the program sets for it
 OF_GRAFTED = ("graft.", "significance.", "mask.", "tune.", "report.", "pipeline.")
 
 
@@ -18,7 +19,12 @@ def baseline_config(config: Config) -> Config:
     `model.path` stays if it is set, else it is the training stage's checkpoint; `graft` is cleared.
     """
     path = config["model.path"] or str(artifact(config, "train.checkpoint").absolute())
-    return config.replace({"model.path": path, "graft.mask": None, "graft.checkpoint": None}, "the plain network")
+    return config.replace({"model.path": path, "graft.mask": None, "graft.checkpoint": None}, PLAIN)
+
+
+def is_baseline(config: Config) -> bool:
+    """Whether it is a `baseline_config`, so that a network which is grafted already is a mistake."""
+    return config.origin("graft.checkpoint") == PLAIN
 
 
 def training_config(config: Config) -> Config:
@@ -28,7 +34,7 @@ def training_config(config: Config) -> Config:
     """
     defaults = {key: option.default for key, option in SCHEMA.items() if key.startswith(OF_GRAFTED)}
     folder = config["pipeline.baseline"] or config["pipeline.output"]
-    return config.replace({**defaults, "pipeline.output": folder}, "the plain network")
+    return config.replace({**defaults, "pipeline.output": folder}, PLAIN)
 
 
 def grafted_config(config: Config) -> Config:

@@ -14,6 +14,7 @@ from abcrown_graft.data import ImageData, load_dataset
 from abcrown_graft.errors import ConfigError, DataError, UnsupportedError
 from abcrown_graft.models.load import LoadedModel, ModelSource, load_model
 from abcrown_graft.pipeline.artifacts import is_artifact
+from abcrown_graft.pipeline.baseline import is_baseline
 
 
 def model_source(config: Config) -> ModelSource:
@@ -37,6 +38,7 @@ def model_source(config: Config) -> ModelSource:
         intercept=config["graft.intercept"],
         folders=folders(config),
         hint=_hint(config),
+        plain=is_baseline(config),
     )
 
 

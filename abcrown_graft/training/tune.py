@@ -42,7 +42,7 @@ def tune(
         images: `(n, *shape)`, in [0, 1]; the last `settings.validation` select the best epoch.
         labels: `(n,)`, int64.
         settings: how.
-        resume_path: written after every epoch; continued from if it exists and began with this model, see `state_digest`.
+        resume_path: written after every epoch; continued from if it exists and began with this model (`state_digest`).
         on_epoch: called with the record of every epoch of this call.
         subject: what is learnt and from what, by name, as far as the state of `model` does not tell; a resume
             file of another subject is refused.

@@ -115,6 +115,12 @@ class TestCheckpoints:
         with pytest.raises(ModelError, match=r"graft\.checkpoint: \S*plain\.safetensors: not a grafted checkpoint"):
             load_model(ModelSource(NAME, checkpoint=plain_file))
 
+    def test_a_grafted_checkpoint_is_no_plain_one(self, grafted, grafted_file):
+        told = r"^model\.path: \S*grafted\.safetensors: a grafted checkpoint; .* name it in graft\.checkpoint"
+        with pytest.raises(ModelError, match=told):
+            load_model(ModelSource(NAME, grafted_file, plain=True))
+        same_function(load_model(ModelSource(NAME, grafted_file)), grafted)
+
     def test_without_a_checkpoint_the_weights_are_those_of_the_definition(self, tmp_path):
         (tmp_path / "own.py").write_text(
             "import torch\ndef net(bias=1.0):\n    net = torch.nn.Sequential(torch.nn.Linear(2, 2))\n"

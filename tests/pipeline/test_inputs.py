@@ -11,9 +11,11 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, DataError, ModelError, UnsupportedError
+from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.pipeline import inputs
+from abcrown_graft.pipeline.baseline import baseline_config, grafted_config
 
 
 def configured(**changed: object) -> Config:
@@ -132,6 +134,19 @@ def test_the_untrained_network_is_plain_whatever_weights_are_configured(weights:
     plain = inputs.configured_model(configured(model__name="digits_cnn", model__path=str(weights)))
     assert model.identity == plain.identity, "the same seed draws the same weights"
     assert sum(model.grafted.values()) == 0
+
+
+def test_a_grafted_network_is_verified_but_not_grafted_again(tmp_path: Path) -> None:
+    path = tmp_path / "grafted.safetensors"
+    core = model_definition("digits_cnn").build()
+    save_checkpoint(path, graft(core, {"1": torch.arange(1024).reshape(16, 8, 8) % 2 == 0}), {})
+    for key in ("model__path", "graft__checkpoint"):
+        found = inputs.configured_model(configured(model__name="digits_cnn", **{key: str(path)}))
+        assert found.grafted["1"] == 512
+    config = configured(model__name="digits_cnn", model__path=str(path))
+    with pytest.raises(ModelError, match=rf"^model\.path: {path}: a grafted checkpoint"):
+        inputs.configured_model(baseline_config(config))
+    assert inputs.configured_model(grafted_config(config.replace({"graft.checkpoint": str(path)}))).grafted["1"] == 512
 
 
 @pytest.mark.parametrize("shape", ([-1, 1, 8, 8], [1, 1, 8, 8]))
