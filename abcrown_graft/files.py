@@ -29,9 +29,15 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        _replace(path, content)
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None
+        if error.strerror is None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from None  # it named the temporary file, or none
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

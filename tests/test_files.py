@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -45,6 +46,22 @@ class TestAtomicWrites:
         with pytest.raises(OSError, match="no space"):
             write_atomically(path, b"new")
         assert content(tmp_path) == {"file.bin": b"old"}
+
+    def test_a_folder_in_the_way_is_named_and_the_temporary_file_is_not(self, tmp_path):
+        (tmp_path / "file.bin").mkdir()
+        with pytest.raises(IsADirectoryError) as caught:
+            write_atomically(tmp_path / "file.bin", b"new")
+        assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "file.bin"), None)
+        assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+    def test_a_full_disk_is_told_by_the_name_of_the_file(self, tmp_path, monkeypatch):
+        def fail(_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match=r"No space left on device: '.*file\.bin'"):
+            write_atomically(tmp_path / "file.bin", b"new")
+        assert content(tmp_path) == {}
 
     def test_an_interrupt_leaves_the_old_file_too(self, tmp_path, monkeypatch):
         path = tmp_path / "file.bin"
