@@ -25,7 +25,7 @@ from abcrown_graft.pipeline.record import record_path
 from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.reporting import report_files, report_stage
 from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage
-from abcrown_graft.pipeline.training import BESIDE_WEIGHTS, train_stage, tune_stage
+from abcrown_graft.pipeline.training import BESIDE_WEIGHTS, FITTED, train_stage, tune_stage
 from abcrown_graft.verify.counterexample import saved_counterexamples
 
 GRAFTED, REPORT = "grafted", "report"
@@ -44,7 +44,6 @@ LEFT_OPEN = (
 )
 SCORE = ("significance.",)
 LEARN = ("train.attack_step", "tune.slope", "tune.intercept")  # what learned scores depend on besides
-FITTED = ("significance.samples", "significance.batch_size")  # what fitted lines depend on besides
 NOT_SETTINGS = ("data.data_dir", "attack.cex_path", "train.tensorboard", *DEFAULTS)  # where things lie, what is told
 
 

@@ -36,6 +36,7 @@ from abcrown_graft.training.train import train
 from abcrown_graft.training.tune import tune
 
 LOG, CONFIG, RESUME = ".log.jsonl", ".config.yaml", ".resume"
+FITTED = ("significance.samples", "significance.batch_size")  # what fitted lines depend on besides section tune
 BESIDE_WEIGHTS = (RESUME, LOG, CONFIG)  # suffixes of what lies beside a checkpoint
 
 
@@ -150,8 +151,9 @@ def _learn(
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
     told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if config["train.tensorboard"] else None
     log, resume = path.with_suffix(LOG), path.with_suffix(RESUME)
-    normalisation = {key: config[key] for key in ("data.mean", "data.std")}
-    subject = {"data": data.fingerprint, "architecture": model.identity.architecture, **normalisation}
+    fitted = FITTED if settings.section == TuneSettings.section and config["tune.fit_lines"] else ()
+    also = {key: config[key] for key in ("data.mean", "data.std", *fitted)}
+    subject = {"data": data.fingerprint, "architecture": model.identity.architecture, **also}
     keep_freed_memory()
     with reporter.bar(settings.section, settings.epochs) as bar:
 

@@ -246,6 +246,18 @@ def test_fitted_lines_are_where_slopes_and_intercepts_start(masked: Path) -> Non
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_tuning_of_lines_fitted_to_other_images_does_not_go_on(masked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fitted = {"tune__epochs": 2, "tune__fit_lines": True}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("abcrown_graft.pipeline.training.append_record", stop)
+        tune_stage(miniature(masked, **fitted, significance__samples=50), Listener())
+    with pytest.raises(SettingsDifferError, match=r"made with significance\.samples = 50, this run has 40"):
+        tune_stage(miniature(masked, **fitted, significance__samples=40), Listener())
+
+
 def test_pruned_neurons_have_no_fitted_lines(tmp_path: Path) -> None:
     config = miniature(tmp_path, tune__fit_lines=True, tune__prune=True)
     with pytest.raises(ConfigError, match=r"tune\.fit_lines: pruned neurons have no lines"):
