@@ -210,8 +210,8 @@ def _save(
     about: Mapping[str, Any],
 ) -> None:
     """Writes the checkpoint with its provenance; only then is the resume file not needed any more."""
-    if path.exists():  # after an interruption between the first epoch and what was told of it
-        _keep_earlier(path, reporter)
+    if path.exists():  # after an interruption before the first epoch was told; the log is this run's by now
+        reporter.say(f"earlier files kept as {keep_aside(path)}")
     write_atomically(path.with_suffix(CONFIG), from_folder(config, path.parent).to_yaml().encode())
     header = {
         **about,

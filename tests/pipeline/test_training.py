@@ -172,6 +172,20 @@ def test_an_earlier_checkpoint_is_kept(tmp_path: Path, baseline: tuple[Path, lis
     assert f"earlier files kept as {tmp_path}/out/train.1.safetensors" in listener.lines
 
 
+def test_a_resumed_training_keeps_its_own_log_and_an_earlier_checkpoint(
+    tmp_path: Path, interrupt: Callable[[int], None]
+) -> None:
+    interrupt(2)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path)
+    interrupt(0)
+    (tmp_path / "out" / "train.safetensors").write_bytes(b"earlier")
+    trained(tmp_path)
+    assert (tmp_path / "out" / "train.1.safetensors").read_bytes() == b"earlier"
+    lines = (tmp_path / "out" / "train.log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
