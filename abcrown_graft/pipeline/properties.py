@@ -22,7 +22,12 @@ from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.rows import Row, check_network, configured_rows, is_single
 from abcrown_graft.pipeline.subjects import OpenNetwork, open_model, open_onnx, read_case
-from abcrown_graft.pipeline.verification import counterexample_path, native_engine, results_path
+from abcrown_graft.pipeline.verification import (
+    checked_counterexample_path,
+    counterexample_path,
+    native_engine,
+    results_path,
+)
 from abcrown_graft.verify.complete import failure
 from abcrown_graft.verify.counterexample import counterexample_text, save_counterexample
 from abcrown_graft.verify.memory import is_out_of_memory
@@ -173,7 +178,7 @@ def prepare_properties(config: Config) -> PropertyVerification:
         chosen = inputs.instance_indices(config, len(rows), "instance", "the list")
         rows = [rows[index] for index in chosen]
     model = inputs.configured_model(config) if rows[0].onnx is None else None
-    counterexample_path(from_here(config))
+    checked_counterexample_path(from_here(config))
     path = results_path(from_here(config), None)
     results = VnncompFile(path) if single else ResultsFile(path, _run_header(rows, model, settings))
     torch.manual_seed(settings.seed)

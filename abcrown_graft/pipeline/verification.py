@@ -110,21 +110,29 @@ def counterexample_path(config: Config) -> Path:
 
     Raises:
         ConfigError: it names a folder.
-        OutputError: counterexamples are to be saved, and nothing can be written there.
     """
     path = config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
     if not path.name:
         raise ConfigError(f"{config.origin('attack.cex_path')}: attack.cex_path: {path} names no file")
+    return path
+
+
+def checked_counterexample_path(config: Config) -> Path:
+    """`counterexample_path`, before the run.
+
+    Raises:
+        ConfigError: it names a folder.
+        OutputError: counterexamples are to be saved, and nothing can be written there.
+    """
+    path = counterexample_path(config)
     if config["general.save_adv_example"]:
         check_writable(path)
     return path
 
 
-def _saved_at(config: Config, results: Path) -> str | None:
-    """Where the counterexamples go, from the folder of the results; None if they are not saved."""
-    if not config["general.save_adv_example"]:
-        return None
-    return Path(os.path.relpath(counterexample_path(config).resolve(), results.resolve().parent)).as_posix()
+def _seen_from(results: Path, path: Path) -> str:
+    """A path counted from the folder of the results."""
+    return Path(os.path.relpath(path.resolve(), results.resolve().parent)).as_posix()
 
 
 def prepare_verification(config: Config) -> Verification:
@@ -139,11 +147,12 @@ def prepare_verification(config: Config) -> Verification:
     indices = inputs.instance_indices(config, len(data))
     specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data)
-    counterexample_path(config)
+    points = checked_counterexample_path(config)
     torch.manual_seed(settings.seed)
     header = run_header(config, model, data, indices, engine="native", settings=asdict(settings))
     path = results_path(config, recorder)
-    results = ResultsFile(path, header, {"counterexamples": _saved_at(config, path)})
+    saved = _seen_from(path, points) if config["general.save_adv_example"] else None
+    results = ResultsFile(path, header, {"counterexamples": saved})
     return Verification(config, model, data, settings, specify, device, indices, results, recorder)
 
 

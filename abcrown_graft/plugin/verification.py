@@ -18,7 +18,7 @@ from abcrown_graft.instability.recorder import InstabilityRecorder
 from abcrown_graft.pipeline import effort, inputs
 from abcrown_graft.pipeline.verification import (
     Verification,
-    counterexample_path,
+    checked_counterexample_path,
     instability_recorder,
     results_path,
     run_header,
@@ -153,7 +153,7 @@ def prepare_abcrown(config: Config, found: Search) -> AbcrownVerification:
     indices = inputs.instance_indices(config, len(data))
     specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data, METHODS)
-    counterexample_path(config)
+    checked_counterexample_path(config)
     path = results_path(config, recorder)
     kind, double = config["specification.robustness_type"], config["general.double_fp"]
     settings = VerifySettings(effort.radius(config), kind, double=double)

@@ -66,7 +66,8 @@ def read_outcomes(folder: Path) -> list[Outcome]:
         FileFormatError: the folder is missing, is no run's, or a file is damaged, of an unfinished stage or of
             another network, or its two networks were verified on other images or with other settings.
     """
-    return _read_run(open_run(folder))
+    run = open_run(folder)
+    return _read_run(run, run.networks())
 
 
 def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
@@ -77,7 +78,8 @@ def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
     for run in runs:
         apart = run.baseline.resolve()
         shared = apart != run.path.resolve()
-        outcomes += [o for o in _read_run(run) if not (shared and o.name == "baseline" and apart in given)]
+        known = shared and apart in given
+        outcomes += _read_run(run, [name for name in run.networks() if not (known and name == "baseline")])
         if shared:
             given.add(apart)
     return outcomes
@@ -92,11 +94,10 @@ def read_verdicts(path: Path) -> tuple[dict[str, Any], dict[int, InstanceResult]
     header, results, complete = read_results(path)
     if not complete or not results:
         raise FileFormatError(f"{path}: the verification is not finished; run 'abcrown-graft run' again")
-    about = header["run"]
     found: dict[int, InstanceResult] = {}
     for result in results:
         found.setdefault(result.index, result)
-    return about if isinstance(about, dict) else {}, found
+    return header["run"], found
 
 
 def check_weights(path: Path, weights: object, about: Mapping[str, Any], results: Path) -> None:
@@ -109,15 +110,16 @@ def check_weights(path: Path, weights: object, about: Mapping[str, Any], results
         )
 
 
-def _read_run(run: RunFolder) -> list[Outcome]:
-    if run.networks() == list(NAMES):
-        plain, grafted = (run.results(name) for name in NAMES)
-        check_comparable((plain, grafted), (read_verdicts(plain)[0], read_verdicts(grafted)[0]))
-    return [_read(run, name) for name in run.networks()]
+def _read_run(run: RunFolder, wanted: Iterable[str]) -> list[Outcome]:
+    """The wanted networks' outcomes; that the run's networks can be compared is checked in any case."""
+    verdicts = {name: read_verdicts(run.results(name)) for name in run.networks()}
+    if len(verdicts) == len(NAMES):
+        plain, grafted = NAMES
+        check_comparable((run.results(plain), run.results(grafted)), (verdicts[plain][0], verdicts[grafted][0]))
+    return [_read(run, name, *verdicts[name]) for name in wanted]
 
 
-def _read(run: RunFolder, name: str) -> Outcome:
-    about, found = read_verdicts(run.results(name))
+def _read(run: RunFolder, name: str, about: Mapping[str, Any], found: Mapping[int, InstanceResult]) -> Outcome:
     results = list(found.values())
     dump = load_dump(run.dump(name))
     check_weights(run.dump(name), dump.model.weights, about, run.results(name))
