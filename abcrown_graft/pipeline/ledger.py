@@ -58,8 +58,7 @@ class Ledger:
 
     def note(self, stage: str, before: Mapping[str, Any], after: Hashes | None = None) -> None:
         """Notes that the stage begins, or with `after` that it is finished."""
-        self._entries[stage] = {"before": dict(before), "after": after}
-        write_json(self.path, self._entries)
+        self.put(stage, {"before": dict(before), "after": after})
 
     def entry(self, stage: str) -> Any:
         """What is noted of the stage, for `put`; None is nothing."""

@@ -31,7 +31,7 @@ from abcrown_graft.pipeline.scalars import scalar_log
 from abcrown_graft.pipeline.scoring import scored_part
 from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.loop import EpochRecord, TrainResult
-from abcrown_graft.training.settings import TrainSettings, TuneSettings
+from abcrown_graft.training.settings import AdversarialSettings, TrainSettings, TuneSettings
 from abcrown_graft.training.train import train
 from abcrown_graft.training.tune import tune
 
@@ -83,7 +83,7 @@ def train_settings(config: Config) -> TrainSettings:
     """The section `train`; milestones past the last epoch have no effect, as in torch."""
     epochs = config["train.epochs"]
     return TrainSettings(
-        **_common(config, "train"),
+        **_common(config, TrainSettings),
         kappa=config["train.kappa"],
         epsilon_start=config["train.epsilon_start"],
         epsilon_length=config["train.epsilon_length"],
@@ -104,22 +104,15 @@ def tune_settings(config: Config) -> TuneSettings:
     if config["tune.prune"] and config["tune.fit_lines"]:
         where = f"{config.origin('tune.fit_lines')}: tune.fit_lines"
         raise ConfigError(f"{where}: pruned neurons have no lines; set it or tune.prune to false")
-    own = ("slope_lr", "freeze_weights", "prune", "slope_decay", "slope_target", "relu_stability")
-    return TuneSettings(
-        **_common(config, "tune"), kappa=config["train.kappa"], **{name: config[f"tune.{name}"] for name in own}
-    )
+    own = ("kappa", "slope_lr", "freeze_weights", "prune", "slope_decay", "slope_target", "relu_stability")
+    return TuneSettings(**_common(config, TuneSettings), **{name: config[TuneSettings.key(name)] for name in own})
 
 
-def _common(config: Config, section: str) -> dict[str, Any]:
-    own = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign", "warmup")
+def _common(config: Config, kind: type[AdversarialSettings]) -> dict[str, Any]:
+    rates = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign", "warmup")
     attack = ("method", "attack_step", "pgd_steps", "pgd_step", "trades_beta")
-    shared = (*attack, "precision", "channels_last", "compile", "augment", "validation")
-    return {
-        **{name: config[f"{section}.{name}"] for name in own},
-        **{name: config[f"train.{name}"] for name in shared},
-        "epsilon": inputs.epsilon(config),
-        "seed": config["general.seed"],
-    }
+    names = (*rates, *attack, "precision", "channels_last", "compile", "augment", "validation", "seed")
+    return {**{name: config[kind.key(name)] for name in names}, "epsilon": inputs.epsilon(config)}
 
 
 def training_part(config: Config, data: ImageData) -> ImageData:

@@ -106,9 +106,10 @@ class AdversarialSettings:
         """Whether the loss is made of bounds, and the best epoch chosen by them."""
         return self.method in CERTIFIED
 
-    def key(self, name: str) -> str:
+    @classmethod
+    def key(cls, name: str) -> str:
         """The configuration's key of a setting, e.g. `train.validation` of tuning's `validation`."""
-        return f"{self.elsewhere.get(name, self.section)}.{name}"
+        return f"{cls.elsewhere.get(name, cls.section)}.{name}"
 
     def _check_choice(self, key: str, known: tuple[str, ...]) -> None:
         if getattr(self, key) not in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -131,20 +132,25 @@ def test_tuning_helps_a_damaged_network() -> None:
     assert history[-1].loss < history[0].loss
 
 
-def test_resuming_is_bit_exact_and_bound_to_the_starting_model(tmp_path: Path) -> None:
+def assert_goes_on(path: Path, begun: Callable[[], nn.Module], again: nn.Module, others: Sequence[nn.Module]) -> None:
+    """A tuning of `begun` that was interrupted goes on bit for bit from `again`, and is refused from `others`."""
+
     def stop(record: EpochRecord) -> None:
         if record.epoch == 2:
             raise KeyboardInterrupt
 
-    path = tmp_path / "tune.resume"
-    straight = tune(grafted(), *data(), SETTINGS).state
+    straight = tune(begun(), *data(), SETTINGS).state
     with pytest.raises(KeyboardInterrupt):
-        tune(grafted(), *data(), SETTINGS, resume_path=path, on_epoch=stop)
-    for other in (grafted(seed=1), grafted(mask=~MASK)):
+        tune(begun(), *data(), SETTINGS, resume_path=path, on_epoch=stop)
+    for other in others:
         with pytest.raises(SettingsDifferError, match="the start = "):
             tune(other, *data(), SETTINGS, resume_path=path)
-    resumed = tune(grafted(), *data(), SETTINGS, resume_path=path).state
+    resumed = tune(again, *data(), SETTINGS, resume_path=path).state
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_resuming_is_bit_exact_and_bound_to_the_starting_model(tmp_path: Path) -> None:
+    assert_goes_on(tmp_path / "tune.resume", grafted, grafted(), [grafted(seed=1), grafted(mask=~MASK)])
 
 
 def test_a_setting_that_is_shared_with_training_is_named_as_there() -> None:
@@ -164,23 +170,10 @@ def fitted(turned: float = 0.0) -> nn.Module:
 
 def test_fitted_lines_may_differ_by_rounding_where_a_run_goes_on(tmp_path: Path) -> None:
     """The least squares of another number of threads; the resumed run has the lines of the interrupted one."""
-
-    def stop(record: EpochRecord) -> None:
-        if record.epoch == 2:
-            raise KeyboardInterrupt
-
-    path = tmp_path / "tune.resume"
-    straight = tune(fitted(), *data(), SETTINGS).state
-    with pytest.raises(KeyboardInterrupt):
-        tune(fitted(), *data(), SETTINGS, resume_path=path, on_epoch=stop)
     other = fitted()
     with torch.no_grad():
         other[0].weight.add_(1e-6)
-    for wrong in (other, grafted()):
-        with pytest.raises(SettingsDifferError, match="the start = "):
-            tune(wrong, *data(), SETTINGS, resume_path=path)
-    resumed = tune(fitted(1e-7), *data(), SETTINGS, resume_path=path).state
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert_goes_on(tmp_path / "tune.resume", fitted, fitted(1e-7), [other, grafted()])
 
 
 def test_a_network_without_grafts_is_refused() -> None:
