@@ -174,7 +174,9 @@ def test_run_ends_with_the_table_and_where_it_lies(piped: tuple[Path, Finished])
 def test_report_shows_finished_runs_again_without_touching_them(piped: tuple[Path, Finished], here: Path) -> None:
     before = snapshot(piped[0])
     found = graft(f"report {piped[0] / 'mine'} {piped[0] / 'mine'} --report_path two.md")
-    assert len([line for line in found.out.splitlines() if line.startswith("│")]) == 2, "a folder given twice is one run"
+    assert len([line for line in found.out.splitlines() if line.startswith("│")]) == 2, (
+        "a folder given twice is one run"
+    )
     assert found.out.splitlines()[-1] == f"report: {here}/two.md"
     assert (here / "two.md").read_text().count("| mine | grafting 50 % | 50.00 |") == 1
     assert snapshot(piped[0]) == before
