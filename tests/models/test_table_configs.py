@@ -34,6 +34,8 @@ TABLES = {
         "graft50_magnitude": MAGNITUDE,
         "random50_fit": "random 50 %, fitted lines",
     },
+    "cifar_resnet_4b": {**LABELS, "hydra50": "Hydra 50 %"},
+    "cifar_convbig": {**LABELS, "hydra50": "Hydra 50 %"},
     "ablation": {
         "insignificant": "grafting by -r_s 50 %",
         "gamma1": "grafting by r_u - r_s 50 %",
@@ -90,7 +92,7 @@ def test_the_ablation_has_one_plain_network() -> None:
 
 
 def test_a_table_has_one_plain_network_for_all_that_is_grafted() -> None:
-    for table in ("mnist_cnn_a", "mnist_convbig", "cifar_cnn_b"):
+    for table in ("mnist_cnn_a", "mnist_convbig", "cifar_cnn_b", "cifar_resnet_4b", "cifar_convbig"):
         own = Path(f"runs/tables/{table}/baseline")
         for name, config in rows(table).items():
             certified = config["train.method"] in CERTIFIED
