@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
-from abcrown_graft.specification.specification import Specification
 
 COMPACT_EVERY = 10
 STARTS_PER_ROUND = 8

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.adjoint import pull_back
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 

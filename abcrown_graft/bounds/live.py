@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.relaxation import Relaxation
 from abcrown_graft.bounds.sparse import Columns, LiveNetwork
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.graph import Network
 
 FUNCTIONS_PER_PASS = 512

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.backward import lower_lines
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval
 from abcrown_graft.bounds.relaxation import Relaxation, relax
 from abcrown_graft.bounds.rounding import Magnitudes
 from abcrown_graft.bounds.tighten import Bounded, tightened
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
 

@@ -11,8 +11,8 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 
 

@@ -29,9 +29,9 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.relaxation import Relaxation
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import apply
 from abcrown_graft.network.graph import Network, Node

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from abcrown_graft.bounds import sparse
 from abcrown_graft.bounds.backward import lower_bound
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.live import ImageBounds
 from abcrown_graft.bounds.relaxation import Relaxation
 from abcrown_graft.bounds.rounding import Magnitudes
 from abcrown_graft.bounds.windowed import bound_neurons
 from abcrown_graft.bounds.windows import is_windowed, largest_window
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import node_values
 from abcrown_graft.network.graph import Network, Node

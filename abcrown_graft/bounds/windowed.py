@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.relaxation import Relaxation
 from abcrown_graft.bounds.windows import Windows, grown
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
 

@@ -14,13 +14,13 @@ from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.flags import Parser, add_flags, values_from
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
+from abcrown_graft.engines.choose import Choice, choose_engine
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.pipeline.engine import Choice, choose_engine
 
 if TYPE_CHECKING:
-    from abcrown_graft.pipeline.properties import PropertyVerification
-    from abcrown_graft.pipeline.verification import Verification
-    from abcrown_graft.verify.verdict import InstanceResult
+    from abcrown_graft.engines.native.properties import PropertyVerification
+    from abcrown_graft.engines.native.verification import Verification
+    from abcrown_graft.verdict import InstanceResult
 
 DESCRIPTION = """Verifies the robustness of a (grafted) network on the images that a YAML file describes, or
 properties of ONNX networks that VNN-LIB files describe. Keys, flags and defaults are
@@ -66,7 +66,7 @@ def _standing_alone(config: Config) -> Config:
 
 def verify(config: Config, engine: Choice) -> int:
     """Runs the engine, showing verdicts as they come; 1 if an instance failed."""
-    from abcrown_graft.verify.verdict import Verdict
+    from abcrown_graft.verdict import Verdict
 
     verification = _prepare(config, engine)
     _print(engine.lines)
@@ -79,16 +79,16 @@ def verify(config: Config, engine: Choice) -> int:
 
 def _prepare(config: Config, engine: Choice) -> Verification | PropertyVerification:
     if engine.found is not None:
-        from abcrown_graft.plugin.verification import prepare_abcrown
+        from abcrown_graft.engines.abcrown.verification import prepare_abcrown
 
         return prepare_abcrown(config, engine.found)
-    from abcrown_graft.pipeline.rows import asks_for_properties
+    from abcrown_graft.assembly.rows import asks_for_properties
 
     if asks_for_properties(config):
-        from abcrown_graft.pipeline.properties import prepare_properties
+        from abcrown_graft.engines.native.properties import prepare_properties
 
         return prepare_properties(config)
-    from abcrown_graft.pipeline.verification import prepare_verification
+    from abcrown_graft.engines.native.verification import prepare_verification
 
     return prepare_verification(config)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.cli.lines import unr_lines
 from abcrown_graft.cli.reporter import ConsoleReporter, print_table
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.flags import Parser
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.pipeline.reporter import Reporter
 
 GENERAL = (
     *("general.device", "general.seed", "general.root_path", "general.progress"),
@@ -53,7 +53,7 @@ def _train(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _instability(config: Config, arguments: argparse.Namespace) -> int:
-    from abcrown_graft.instability.dump import load
+    from abcrown_graft.masks.dump import load
     from abcrown_graft.pipeline.scoring import instability_stage
 
     if arguments.grafted:
@@ -67,7 +67,7 @@ def _instability(config: Config, arguments: argparse.Namespace) -> int:
 def _merge(config: Config, arguments: argparse.Namespace) -> int:
     from functools import reduce
 
-    from abcrown_graft.instability.dump import load, merge
+    from abcrown_graft.masks.dump import load, merge
 
     target = config.path("instability.dump", must_exist=False)
     if target is None:
@@ -135,7 +135,7 @@ def _report(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _run(configs: Sequence[Config], arguments: argparse.Namespace) -> int:
-    from abcrown_graft.pipeline.artifacts import output_folder
+    from abcrown_graft.assembly.artifacts import output_folder
     from abcrown_graft.pipeline.reporting import check_report, write_report
     from abcrown_graft.pipeline.run import run_pipeline
     from abcrown_graft.pipeline.several import run_several, with_seeds

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from abcrown_graft import __version__
 from abcrown_graft.cli.errors import FAILED
 from abcrown_graft.config.config import Config
-from abcrown_graft.plugin.locate import GUIDE, Part, search
+from abcrown_graft.engines.abcrown.locate import GUIDE, Part, search
 
 if TYPE_CHECKING:
     from rich.table import Table

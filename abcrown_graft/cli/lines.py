@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from abcrown_graft.instability.dump import InstabilityDump
-    from abcrown_graft.pipeline.properties import PropertyVerification
-    from abcrown_graft.pipeline.verification import Verification
-    from abcrown_graft.verify.verdict import InstanceResult
+    from abcrown_graft.engines.native.properties import PropertyVerification
+    from abcrown_graft.engines.native.verification import Verification
+    from abcrown_graft.masks.dump import InstabilityDump
+    from abcrown_graft.verdict import InstanceResult
 
 
 def opening_lines(verification: Verification | PropertyVerification) -> list[str]:
@@ -35,8 +35,8 @@ def verdict_line(result: InstanceResult) -> str:
 
 def result_lines(verification: Verification | PropertyVerification, results: Sequence[InstanceResult]) -> list[str]:
     """The summary; of a single instance its result, both in α,β-CROWN's words."""
+    from abcrown_graft.formats.vnncomp import WORDS
     from abcrown_graft.verify.summary import summary_lines
-    from abcrown_graft.verify.vnncomp import WORDS
 
     if not verification.single:
         return summary_lines(results)

@@ -23,7 +23,7 @@ from abcrown_graft.config.flags import Parser
 from abcrown_graft.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
-    from abcrown_graft.pipeline.query import Answer
+    from abcrown_graft.engines.native.query import Answer
 
 NAME = "abcrown-graft"
 DEFAULT_SECONDS = 360.0  # as `bab.timeout`
@@ -86,7 +86,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     name, file = _network(arguments.network or [])
     begin = time.monotonic()
     with _stdout_to_stderr():
-        from abcrown_graft.pipeline.query import verify_query
+        from abcrown_graft.engines.native.query import verify_query
 
         left = arguments.timeout - (time.monotonic() - begin)
         answer = verify_query(file, arguments.query, left, network_name=name, as_real=arguments.as_real)
@@ -132,13 +132,13 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 
 def _opsets() -> list[str]:
-    from abcrown_graft.onnx_io.declarations import OPSETS
+    from abcrown_graft.formats.onnx.declarations import OPSETS
 
     return [str(OPSETS[0]), str(OPSETS[-1])]
 
 
 def _operators() -> list[str]:
-    from abcrown_graft.onnx_io.operators import OPERATORS
+    from abcrown_graft.formats.onnx.operators import OPERATORS
 
     return list(OPERATORS.names())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.errors import AbcrownGraftError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 

@@ -12,8 +12,9 @@ has one clause for each other class, its only literal the margin over that class
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -80,7 +81,7 @@ class Core:
         return sum(block.nonzeros for block in blocks)
 
     def select(self, columns: Tensor) -> Core:
-        """The core of these columns of a batch of subproblems: all are its own. (Those of a `Joint` differ.)"""
+        """The core of some columns of a batch: `self`, as one core serves all columns; `JointCore` overrides it."""
         return self
 
     def beside(self, mix: Tensor) -> Tensor | None:
@@ -109,6 +110,78 @@ class Core:
         out_input, out_layers = self.out_input.to(device, dtype), tuple(t.to(device, dtype) for t in self.out_layers)
         clause = self.clause.to(device=device)
         return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error, clause)
+
+
+class Factor(Protocol):
+    """A matrix that the columns of a batch are multiplied with."""
+
+    def __matmul__(self, columns: Tensor) -> Tensor:
+        """`(columns, batch)` to `(rows, batch)`."""
+
+    def transpose_times(self, columns: Tensor) -> Tensor:
+        """`(rows, batch)` to `(columns, batch)`."""
+
+
+class LayerView(Protocol):
+    """A layer as a batch of subproblems sees it: as in `Layer`, or with a column of bounds for each subproblem."""
+
+    @property
+    def lower(self) -> Tensor:
+        """`(n,)` or `(n, batch)`."""
+
+    @property
+    def upper(self) -> Tensor:
+        """`(n,)` or `(n, batch)`."""
+
+    @property
+    def constant(self) -> Tensor:
+        """`(n,)` or `(n, batch)`."""
+
+    @property
+    def from_input(self) -> Factor:
+        """L_k."""
+
+    @property
+    def from_layers(self) -> Mapping[int, Factor]:
+        """M_kj by number j of the earlier layer."""
+
+
+class CoreView(Protocol):
+    """What a batch of subproblems needs of a core: of one (`Core`), or of several (`joint.JointCore`)."""
+
+    @property
+    def lower(self) -> Tensor:
+        """Of the input box, `(d,)` or `(d, batch)`."""
+
+    @property
+    def upper(self) -> Tensor:
+        """Of the input box, `(d,)` or `(d, batch)`."""
+
+    @property
+    def layers(self) -> Sequence[LayerView]:
+        """In forward order."""
+
+    @property
+    def out_input(self) -> Factor:
+        """L_o."""
+
+    @property
+    def out_layers(self) -> Sequence[Factor]:
+        """M_oj for every layer j."""
+
+    @property
+    def out_constant(self) -> Tensor:
+        """c_o, `(literals,)` or `(literals, batch)`."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of neurons of each layer."""
+
+    def select(self, columns: Tensor) -> CoreView:
+        """For these columns of the batch: a mask, or numbers in ascending order."""
+
+    def beside(self, mix: Tensor) -> Tensor | None:
+        """The literals of the clause that each column of `mix` is about; None if every clause has but one literal."""
 
 
 def evaluate_core(core: Core, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -7,7 +7,7 @@ theirs with the decorator `definition`; so may the modules of a user's package:
     def tiny(width: int = 4) -> nn.Module: ...
 
 Input normalisation is no part of a definition: the data set's mean and standard deviation go in front of it
-(`abcrown_graft.models.normalize.Normalize`).
+(`abcrown_graft.nn.normalize.Normalize`).
 """
 
 from __future__ import annotations

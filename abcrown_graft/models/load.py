@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from abcrown_graft.errors import MaskError, ModelError
 from abcrown_graft.files import LEGACY_SUFFIXES
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.legacy import convert_grafted_state, is_grafted_state, legacy_mask
-from abcrown_graft.graft.mask import GraftMask, as_boolean
-from abcrown_graft.graft.surgery import graft, grafted_modules
+from abcrown_graft.masks.identity import ModelIdentity
+from abcrown_graft.masks.legacy import convert_grafted_state, is_grafted_state, legacy_mask
+from abcrown_graft.masks.mask import GraftMask, as_boolean
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import apply_state_dict, fit_keys, load_state_dict
-from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.models.weights import find_file
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
@@ -27,6 +25,8 @@ from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.normalize import with_normalization
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.normalize import Normalize
+from abcrown_graft.nn.surgery import graft, grafted_modules
 
 PROBES = 3
 AGREEMENT = 1e-2  # relative; float32 rounding stays well below, another function does not

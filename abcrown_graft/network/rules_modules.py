@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import UnsupportedError
-from abcrown_graft.graft.activation import GraftedReLU
 from abcrown_graft.network import operators as op
+from abcrown_graft.nn.activation import GraftedReLU
 
 ModuleRule = Callable[[Any, tuple[int, ...]], "op.Operator | None"]
 """Takes a module and the shape of its output (no batch); returns its operator, None for the identity."""

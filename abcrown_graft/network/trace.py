@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from abcrown_graft.errors import AbcrownGraftError, ModelError, UnsupportedError
-from abcrown_graft.graft.activation import GraftedReLU
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fold import fold_scales
 from abcrown_graft.network.graph import Network, Node
 from abcrown_graft.network.rules_calls import CALL_RULES, Call
 from abcrown_graft.network.rules_modules import MODULE_RULES, grafted_relu
-from abcrown_graft.network.sites import is_relu, site_names, symbolic_trace
+from abcrown_graft.nn.activation import GraftedReLU
+from abcrown_graft.nn.sites import is_relu, site_names, symbolic_trace
 
 INPUT = "input"
 _BATCH = 2

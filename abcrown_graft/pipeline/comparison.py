@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from abcrown_graft.assembly.artifacts import counterexample_path, dump_path, results_path
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
-from abcrown_graft.pipeline.artifacts import network_folder
-from abcrown_graft.pipeline.engine import require_native
-from abcrown_graft.pipeline.reporter import Reporter
-from abcrown_graft.pipeline.verification import prepare_verification
+from abcrown_graft.engines.choose import require_native
+from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.summary import summary_lines
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
-
-
-def results_path(config: Config, name: str) -> Path:
-    """Where the verdicts of the network `name` go."""
-    return network_folder(config, name) / f"verify_{name}.jsonl"
-
-
-def dump_path(config: Config, name: str) -> Path:
-    """Where the instability of the network `name` on the verified images goes."""
-    return network_folder(config, name) / f"verify_{name}_instability.safetensors"
 
 
 def verify_stage(config: Config, reporter: Reporter, name: str) -> Path:
@@ -46,13 +36,6 @@ def verify_stage(config: Config, reporter: Reporter, name: str) -> Path:
             bar.advance()
     _tell(reporter, name, [found[index] for index in verification.indices])
     return verification.results.path
-
-
-def counterexample_path(config: Config, name: str) -> Path:
-    """Where the counterexamples against the network `name` go, if they are saved: apart from the other network's."""
-    chosen = None if config.is_default("attack.cex_path") else config.path("attack.cex_path", must_exist=False)
-    base = chosen or network_folder(config, name) / "counterexample.txt"
-    return base.with_name(f"{base.stem}_{name}{base.suffix}")
 
 
 def _tell(reporter: Reporter, name: str, results: Sequence[InstanceResult]) -> None:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from abcrown_graft.assembly import inputs
+from abcrown_graft.assembly.artifacts import evaluation_path, replace_artifact, write_json
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import check_writable
-from abcrown_graft.pipeline import inputs
-from abcrown_graft.pipeline.artifacts import network_folder, replace_artifact, write_json
-from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.training.evaluate import accuracy, pgd_accuracy
-
-
-def evaluation_path(config: Config, name: str) -> Path:
-    """Where the accuracies of the network `name` go."""
-    return network_folder(config, name) / f"evaluation_{name}.json"
 
 
 def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> Path:

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import torch
 
+from abcrown_graft.assembly.artifacts import artifact
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, ModelError
+from abcrown_graft.formats.onnx.export import PRODUCER, export_onnx
+from abcrown_graft.formats.onnx.reader import read_onnx
+from abcrown_graft.formats.onnx.runtime import check_against_onnxruntime
+from abcrown_graft.formats.vnnlib.instances import Instance, write_instances
+from abcrown_graft.formats.vnnlib.query import Clause
+from abcrown_graft.formats.vnnlib.write import write_vnnlib
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.forward import evaluate
-from abcrown_graft.onnx_io.export import PRODUCER, export_onnx
-from abcrown_graft.onnx_io.reader import read_onnx
-from abcrown_graft.onnx_io.runtime import check_against_onnxruntime
-from abcrown_graft.pipeline.artifacts import artifact
 from abcrown_graft.pipeline.exportable import Exportable, prepare_export
-from abcrown_graft.pipeline.reporter import Reporter
-from abcrown_graft.specification.specification import Specification
-from abcrown_graft.vnnlib_io.instances import Instance, write_instances
-from abcrown_graft.vnnlib_io.query import Clause
-from abcrown_graft.vnnlib_io.write import write_vnnlib
 
 LIST = "instances.csv"
 AGREEMENT = 1e-5  # of a file with what it was made from, relative to the largest output, or absolute below one

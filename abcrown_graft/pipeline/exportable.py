@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from abcrown_graft.assembly import effort, inputs
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, DataError
+from abcrown_graft.formats.vnnlib.normalize import normalized_box
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.models.load import LoadedModel, prepare
-from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.network.graph import Network
-from abcrown_graft.pipeline import effort, inputs
-from abcrown_graft.specification.specification import Specification
-from abcrown_graft.vnnlib_io.normalize import normalized_box
+from abcrown_graft.nn.normalize import Normalize
 
 _BATCH = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -8,14 +8,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, MaskError
 from abcrown_graft.files import LEGACY_SUFFIXES
-from abcrown_graft.graft.identity import ModelIdentity, explain_difference
-from abcrown_graft.graft.legacy import legacy_mask
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.overlap import Overlap, overlaps
-from abcrown_graft.pipeline import inputs
+from abcrown_graft.masks.identity import ModelIdentity, explain_difference
+from abcrown_graft.masks.legacy import legacy_mask
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.overlap import Overlap, overlaps
 
 if TYPE_CHECKING:
     from rich.table import Table

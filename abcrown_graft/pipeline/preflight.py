@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly.artifacts import artifact, is_artifact, written
+from abcrown_graft.assembly.baseline import baseline_config, is_grafted_here, is_trained_here
+from abcrown_graft.assembly.scalars import summary_writer
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
+from abcrown_graft.engines.choose import require_native
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.graft.presets import needs_significance
-from abcrown_graft.graft.selection import check_room
+from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.masks.selection import check_room
 from abcrown_graft.models.load import LoadedModel
-from abcrown_graft.pipeline import effort, inputs
-from abcrown_graft.pipeline.artifacts import artifact, is_artifact, written
-from abcrown_graft.pipeline.baseline import baseline_config, is_grafted_here, is_trained_here
-from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.evaluation import evaluated_part
 from abcrown_graft.pipeline.reporting import check_report
-from abcrown_graft.pipeline.scalars import summary_writer
 from abcrown_graft.pipeline.scoring import counted_images, learn_settings, refuse_sweep, scored_part
 from abcrown_graft.pipeline.training import train_settings, training_part, tune_settings
 

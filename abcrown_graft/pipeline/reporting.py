@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from abcrown_graft.assembly.artifacts import artifact, output_folder
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import write_atomically
-from abcrown_graft.pipeline.artifacts import artifact, output_folder
-from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.report.csv_table import csv_text
 from abcrown_graft.report.outcome import Outcome, read_all_outcomes
 from abcrown_graft.report.table import markdown

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from abcrown_graft import __version__
+from abcrown_graft.assembly.artifacts import artifact, baseline_folder, output_folder
+from abcrown_graft.assembly.ledger import Hashes, Ledger, hashes
+from abcrown_graft.assembly.record import write_record
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import keep_aside
-from abcrown_graft.pipeline.artifacts import artifact, baseline_folder, output_folder
-from abcrown_graft.pipeline.ledger import Hashes, Ledger, hashes
 from abcrown_graft.pipeline.preflight import facts_about, preflight
-from abcrown_graft.pipeline.record import write_record
-from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.stages import REPORT, Stage, pipeline_stages
 
 

@@ -12,31 +12,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly.artifacts import artifact, replace_artifact, written
+from abcrown_graft.assembly.baseline import baseline_config
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
+from abcrown_graft.engines.choose import require_native
+from abcrown_graft.engines.native.verification import instability_recorder
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError, MaskError, SettingsDifferError
 from abcrown_graft.files import LEGACY_SUFFIXES
-from abcrown_graft.graft.identity import explain_difference
-from abcrown_graft.graft.learned import LearnSettings, learned_scores
-from abcrown_graft.graft.legacy import legacy_scores
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.presets import needs_significance
-from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.graft.selection import GraftWarning, select_mask, target_count
-from abcrown_graft.graft.significance import significance
-from abcrown_graft.instability import dump as dumps
-from abcrown_graft.instability.recorder import HeldBack, InstabilityRecorder
+from abcrown_graft.masks import dump as dumps
+from abcrown_graft.masks.identity import explain_difference
+from abcrown_graft.masks.learned import LearnSettings, learned_scores
+from abcrown_graft.masks.legacy import legacy_scores
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.masks.scores import SiteScores
+from abcrown_graft.masks.selection import GraftWarning, select_mask, target_count
+from abcrown_graft.masks.significance import significance
 from abcrown_graft.models.load import LoadedModel
-from abcrown_graft.pipeline import effort, inputs
-from abcrown_graft.pipeline.artifacts import artifact, replace_artifact, written
-from abcrown_graft.pipeline.baseline import baseline_config
-from abcrown_graft.pipeline.engine import require_native
 from abcrown_graft.pipeline.mask_overlap import named_model
-from abcrown_graft.pipeline.reporter import Reporter
-from abcrown_graft.pipeline.verification import instability_recorder
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.problem import Subject, VerifySettings
+from abcrown_graft.verify.recorder import HeldBack, InstabilityRecorder
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.verify.verdict import Verdict
 
 
 def instability_stage(config: Config, reporter: Reporter, grafted: bool = False) -> Path:

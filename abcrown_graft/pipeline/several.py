@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from abcrown_graft.assembly.artifacts import output_folder
+from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import AbcrownGraftError, ConfigError
-from abcrown_graft.pipeline.artifacts import output_folder
-from abcrown_graft.pipeline.reporter import Reporter
 from abcrown_graft.pipeline.run import run_pipeline
 from abcrown_graft.pipeline.stages import Stage, pipeline_stages
 

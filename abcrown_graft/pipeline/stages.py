@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from abcrown_graft.config.config import Config
-from abcrown_graft.config.schema import SCHEMA
-from abcrown_graft.graft.presets import needs_significance
-from abcrown_graft.pipeline.artifacts import BASELINE, DEFAULTS, artifact
-from abcrown_graft.pipeline.baseline import (
+from abcrown_graft.assembly.artifacts import (
+    BASELINE,
+    DEFAULTS,
+    artifact,
+    counterexample_path,
+    dump_path,
+    evaluation_path,
+    results_path,
+)
+from abcrown_graft.assembly.baseline import (
     baseline_config,
     grafted_config,
     is_grafted_here,
@@ -19,14 +24,17 @@ from abcrown_graft.pipeline.baseline import (
     plain_weights,
     training_config,
 )
-from abcrown_graft.pipeline.comparison import counterexample_path, dump_path, results_path, verify_stage
-from abcrown_graft.pipeline.evaluation import evaluate_stage, evaluation_path
-from abcrown_graft.pipeline.record import record_path
-from abcrown_graft.pipeline.reporter import Reporter
+from abcrown_graft.assembly.record import record_path
+from abcrown_graft.assembly.reporter import Reporter
+from abcrown_graft.config.config import Config
+from abcrown_graft.config.schema import SCHEMA
+from abcrown_graft.formats.counterexample import saved_counterexamples
+from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.pipeline.comparison import verify_stage
+from abcrown_graft.pipeline.evaluation import evaluate_stage
 from abcrown_graft.pipeline.reporting import report_files, report_stage
 from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage
 from abcrown_graft.pipeline.training import BESIDE_WEIGHTS, FITTED, train_stage, tune_stage
-from abcrown_graft.verify.counterexample import saved_counterexamples
 
 GRAFTED, REPORT = "grafted", "report"
 TRAIN = ("train",)

@@ -13,21 +13,21 @@ import torch
 from torch import nn
 
 from abcrown_graft import __version__
+from abcrown_graft.assembly import inputs
+from abcrown_graft.assembly.artifacts import artifact, written
+from abcrown_graft.assembly.baseline import baseline_config
+from abcrown_graft.assembly.reporter import Reporter
+from abcrown_graft.assembly.saved_config import from_folder
+from abcrown_graft.assembly.scalars import scalar_log
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import append_record, keep_aside, write_atomically
-from abcrown_graft.graft.fitting import fitted_lines
-from abcrown_graft.graft.surgery import SiteValues, graft
+from abcrown_graft.masks.fitting import fitted_lines
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, prepare, read_mask
-from abcrown_graft.pipeline import inputs
-from abcrown_graft.pipeline.artifacts import artifact, written
-from abcrown_graft.pipeline.baseline import baseline_config
-from abcrown_graft.pipeline.reporter import Reporter
-from abcrown_graft.pipeline.saved_config import from_folder
-from abcrown_graft.pipeline.scalars import scalar_log
+from abcrown_graft.nn.surgery import SiteValues, graft
 from abcrown_graft.pipeline.scoring import scored_part
 from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.loop import EpochRecord, TrainResult

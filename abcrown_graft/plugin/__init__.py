@@ -1,1 +1,1 @@
-"""α,β-CROWN as the engine: everything that touches it lies here."""
+"""What a user names in a configuration of α,β-CROWN's own: `abcrown_graft.plugin.hooks`."""

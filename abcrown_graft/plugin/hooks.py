@@ -20,13 +20,13 @@ import torch
 from auto_LiRPA import BoundedModule
 from torch import nn
 
+from abcrown_graft.engines.abcrown.branching import split_unstable_only
+from abcrown_graft.engines.abcrown.nan import refuse_nan
+from abcrown_graft.engines.abcrown.network import as_abcrown_network
+from abcrown_graft.engines.abcrown.rows import skip_grafted_rows
 from abcrown_graft.errors import ConfigError, ModelError
 from abcrown_graft.models.load import ModelSource, load_model
 from abcrown_graft.models.weights import find_file
-from abcrown_graft.plugin.branching import split_unstable_only
-from abcrown_graft.plugin.nan import refuse_nan
-from abcrown_graft.plugin.network import as_abcrown_network
-from abcrown_graft.plugin.rows import skip_grafted_rows
 
 _PATHS = ("path", "checkpoint", "mask")
 _ARGUMENTS = (*_PATHS, "slope", "intercept", "input_shape")

@@ -12,7 +12,7 @@ from abcrown_graft.report import style
 from abcrown_graft.report.run_folder import NAMES, RunFolder
 from abcrown_graft.report.section import Plot, Section, TableOf
 from abcrown_graft.report.transitions import Paired, outcome_class, read_pair
-from abcrown_graft.verify.verdict import InstanceResult
+from abcrown_graft.verdict import InstanceResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,10 +11,10 @@ import numpy as np
 
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import LEGACY_SUFFIXES
-from abcrown_graft.graft.identity import ModelIdentity, explain_difference
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.instability.dump import load
+from abcrown_graft.masks.dump import load
+from abcrown_graft.masks.identity import ModelIdentity, explain_difference
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.scores import SiteScores
 from abcrown_graft.report import style
 from abcrown_graft.report.run_folder import RunFolder
 from abcrown_graft.report.section import Plot, Section, TableOf

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.graft.identity import explain_sites
-from abcrown_graft.instability.dump import InstabilityDump, load
+from abcrown_graft.masks.dump import InstabilityDump, load
+from abcrown_graft.masks.identity import explain_sites
 from abcrown_graft.report import style
 from abcrown_graft.report.run_folder import NAMES, RunFolder
 from abcrown_graft.report.section import Plot, Section, TableOf

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from abcrown_graft.assembly.artifacts import read_json
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.instability.dump import load as load_dump
-from abcrown_graft.pipeline.artifacts import read_json
+from abcrown_graft.formats.results import read_results
+from abcrown_graft.masks.dump import load as load_dump
 from abcrown_graft.report.comparable import check_comparable
 from abcrown_graft.report.run_folder import NAMES, RunFolder, folder_name, open_run, open_runs, read_record, row_folder
-from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from abcrown_graft.assembly.artifacts import artifact, dump_path, evaluation_path, read_json, results_path
+from abcrown_graft.assembly.ledger import Ledger, hashes
+from abcrown_graft.assembly.record import RECORD
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.pipeline.artifacts import artifact, read_json
-from abcrown_graft.pipeline.comparison import dump_path, results_path
-from abcrown_graft.pipeline.evaluation import evaluation_path
-from abcrown_graft.pipeline.ledger import Ledger, hashes
-from abcrown_graft.pipeline.record import RECORD
 
 NAMES = ("baseline", "grafted")
 KINDS: Mapping[str, type | tuple[type, ...]] = {"baseline": str, "label": str, "seed": int}

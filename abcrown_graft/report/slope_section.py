@@ -10,7 +10,7 @@ import numpy as np
 
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import load_tensors
-from abcrown_graft.graft.identity import ModelIdentity
+from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.report import style
 from abcrown_graft.report.run_folder import RunFolder
 from abcrown_graft.report.section import Plot, Section, TableOf

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import FileFormatError
+from abcrown_graft.formats.counterexample import counterexample_path, read_counterexample
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.report.transitions import outcome_class
-from abcrown_graft.verify.counterexample import counterexample_path, read_counterexample
-from abcrown_graft.verify.verdict import InstanceResult
+from abcrown_graft.verdict import InstanceResult
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from abcrown_graft.assembly import inputs
+from abcrown_graft.assembly.artifacts import counterexample_path
+from abcrown_graft.assembly.baseline import baseline_config, grafted_config
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import AbcrownGraftError, FileFormatError
+from abcrown_graft.formats.counterexample import counterexample_path as file_of_image
+from abcrown_graft.formats.results import read_results
 from abcrown_graft.models.load import LoadedModel
-from abcrown_graft.pipeline import inputs
-from abcrown_graft.pipeline.baseline import baseline_config, grafted_config
-from abcrown_graft.pipeline.comparison import counterexample_path
 from abcrown_graft.report.outcome import check_weights, read_verdicts
 from abcrown_graft.report.run_folder import NAMES, RunFolder
 from abcrown_graft.report.section import Section, TableOf
 from abcrown_graft.report.transfer import Transfer, attacked_images, read_counterexamples, transfer
 from abcrown_graft.report.transitions import Paired, read_pair
-from abcrown_graft.verify.counterexample import counterexample_path as file_of_image
-from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import InstanceResult
+from abcrown_graft.verdict import InstanceResult
 
 TITLE = "Adversarial examples that transfer"
 DIRECTIONS = (("baseline", "grafted"), ("grafted", "baseline"))

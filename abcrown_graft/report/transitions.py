@@ -12,7 +12,7 @@ from abcrown_graft.report.outcome import read_verdicts
 from abcrown_graft.report.run_folder import RunFolder
 from abcrown_graft.report.sankey import draw_sankey
 from abcrown_graft.report.section import Plot, Section, TableOf
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 TITLE = "Outcomes before and after"
 CLASSES = ("verified", "undecided", "attacked", "misclassified")

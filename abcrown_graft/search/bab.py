@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from abcrown_graft.core.certificate import certified_bound
 from abcrown_graft.core.core import Core
+from abcrown_graft.core.dual import Duals, Optimized, root_duals
 from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import Duals, root_duals
 from abcrown_graft.search.frontier import Frontier, carried_over
 from abcrown_graft.search.leaf import decide_leaf
-from abcrown_graft.search.optimize import AdamSettings, Optimized
+from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.search.task import Steps, Task, alone
 from abcrown_graft.search.tighten import tighten
 from abcrown_graft.verdict import Verdict

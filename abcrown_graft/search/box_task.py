@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.gradients import steepest
+from abcrown_graft.bounds.literals import literal_lower_lines
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.specification.specification import Specification, literal_lower_lines
 
 
 @dataclass(frozen=True, eq=False)

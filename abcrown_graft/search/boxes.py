@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
+from abcrown_graft.geometry.box import Box
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.core.core import Core
+from abcrown_graft.core.dual import Optimized, dual_bound
 from abcrown_graft.registry import Registry
-from abcrown_graft.search.dual import dual_bound
-from abcrown_graft.search.optimize import Optimized
 
 REDUCE = {"min": torch.minimum, "max": torch.maximum, "mean": lambda a, b: (a + b) / 2}
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import torch
 
 from abcrown_graft.core.core import Core
-from abcrown_graft.search.dual import Duals, slices
-from abcrown_graft.search.optimize import Optimized
+from abcrown_graft.core.dual import Duals, Optimized, slices
 
 
 class Frontier:

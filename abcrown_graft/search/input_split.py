@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.bab import CHECKED_POINTS, CheckPoints, SearchResult, SearchSettings
 from abcrown_graft.search.box_task import BoxTask, Lines
@@ -19,7 +20,6 @@ from abcrown_graft.search.boxes import Boxes, BoxStack, can_be_halved, clipped, 
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.input_branching import InputBranching, chosen_axis, hardest, of_clause
 from abcrown_graft.search.task import Steps
-from abcrown_graft.specification.specification import Specification
 from abcrown_graft.verdict import Verdict
 
 

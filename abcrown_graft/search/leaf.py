@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from abcrown_graft.core.certificate import certified_bound
 from abcrown_graft.core.core import Core
-from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import Duals, dual_bound, slices
+from abcrown_graft.core.dual import Duals, dual_bound, slices
 
 PENALTY = 1e4
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from abcrown_graft.core.core import Core
-from abcrown_graft.search.dual import Bound, Duals, dual_bound, primal_values
+from abcrown_graft.core.core import CoreView
+from abcrown_graft.core.dual import Duals, Optimized, dual_bound, primal_values
 
 CHECK_EVERY = {"cpu": 1, "cuda": 5}  # steps between looks at the bounds, which a GPU has to wait for
 KEEP_WHILE = 0.8  # subproblems that are done take part until they are more than a fifth
@@ -25,52 +25,8 @@ class AdamSettings:
     lr_decay: float = 0.98
 
 
-@dataclass(frozen=True, eq=False)
-class Optimized:
-    """The best bound of each subproblem and what gave it.
-
-    Attributes:
-        duals: the variables.
-        bound: what the backward pass found with them.
-        values, inputs, literals: the primal point that the bound suggests, see `primal_values`.
-    """
-
-    duals: Duals
-    bound: Bound
-    values: Tensor
-    inputs: Tensor
-    literals: Tensor
-
-    def __getitem__(self, columns: Tensor | slice) -> Optimized:
-        bound = replace(self.bound, **{k: v[..., columns] for k, v in vars(self.bound).items()})
-        points = (part[:, columns] for part in (self.values, self.inputs, self.literals))
-        return Optimized(self.duals[columns], bound, *points)
-
-    def __len__(self) -> int:
-        return len(self.duals)
-
-    @classmethod
-    def cat(cls, parts: list[Optimized]) -> Optimized:
-        """Several batches as one."""
-        if len(parts) == 1:
-            return parts[0]
-        bound = {k: torch.cat([getattr(part.bound, k) for part in parts], dim=-1) for k in vars(parts[0].bound)}
-        points = [torch.cat([getattr(part, k) for part in parts], dim=1) for k in ("values", "inputs", "literals")]
-        return cls(Duals.cat([part.duals for part in parts]), Bound(**bound), *points)
-
-    @property
-    def lower(self) -> Tensor:
-        """The lower bounds, `(batch,)`."""
-        return self.bound.lower
-
-    @property
-    def multipliers(self) -> Tensor:
-        """What a certificate needs, `(neurons, batch)`."""
-        return self.bound.multipliers
-
-
 def optimize(
-    core: Core, duals: Duals, settings: AdamSettings, target: float = 0.0, stop: Callable[[], bool] = lambda: False
+    core: CoreView, duals: Duals, settings: AdamSettings, target: float = 0.0, stop: Callable[[], bool] = lambda: False
 ) -> Optimized:
     """Improves all subproblems at once; one whose bound exceeds `target` is left alone, `stop` ends the work early."""
     adam, best = _Adam(core, duals, settings), _Best(core, duals)
@@ -90,7 +46,7 @@ def optimize(
     return best.evaluated()
 
 
-def _evaluated(core: Core, duals: Duals) -> Optimized:
+def _evaluated(core: CoreView, duals: Duals) -> Optimized:
     bound = dual_bound(core, duals)
     inputs, values, literals = primal_values(core, bound)
     return Optimized(duals, bound, values, inputs, literals)
@@ -99,7 +55,7 @@ def _evaluated(core: Core, duals: Duals) -> Optimized:
 class _Best:
     """The best bound of each subproblem so far and its variables; all else is computed again in the end."""
 
-    def __init__(self, core: Core, duals: Duals) -> None:
+    def __init__(self, core: CoreView, duals: Duals) -> None:
         self.core, self.first = core, _evaluated(core, duals)
         self.lower, self.duals, self.stale = self.first.lower.clone(), duals, False
 
@@ -125,7 +81,7 @@ class _Best:
 class _Adam:
     """Adam (Kingma and Ba 2015), ascending, projected onto α in [0, 1], β >= 0 and weights that add up to 1."""
 
-    def __init__(self, core: Core, duals: Duals, settings: AdamSettings) -> None:
+    def __init__(self, core: CoreView, duals: Duals, settings: AdamSettings) -> None:
         self.settings, self.t = settings, 0
         self.free, self.split = duals.split == 0, duals.split
         self.rate = torch.where(self.free, settings.lr_alpha, settings.lr_beta).to(duals.slack)

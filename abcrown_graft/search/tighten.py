@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.core.block import Block
+from abcrown_graft.core.certificate import certified_bound
 from abcrown_graft.core.core import Core
+from abcrown_graft.core.dual import mix_of, root_duals
 from abcrown_graft.core.elimination import with_bounds
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import mix_of, root_duals
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.search.task import Steps, Task
 

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from abcrown_graft.core.dual import Optimized
+from abcrown_graft.core.joint import Joint
 from abcrown_graft.search.box_task import BoxTask, Lines, bound_boxes
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.search.joint import Joint
-from abcrown_graft.search.optimize import Optimized, optimize
+from abcrown_graft.search.optimize import optimize
 from abcrown_graft.search.task import Steps, Task, halves, perform
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abcrown_graft.bounds.backward import lower_bound, minimum_over_box
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval_boxes
 from abcrown_graft.bounds.relaxation import relax
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.robustness import linf_box, robustness_rows
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.specification.robustness import linf_box, robustness_rows
 from abcrown_graft.training.fat import BatchLoss
 from abcrown_graft.training.modes import device_of
 from abcrown_graft.training.schedule import ramp

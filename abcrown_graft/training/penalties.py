@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.bounds.interval import interval_boxes
-from abcrown_graft.graft.surgery import grafted_modules
+from abcrown_graft.geometry.robustness import linf_box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.specification.robustness import linf_box
+from abcrown_graft.nn.surgery import grafted_modules
 from abcrown_graft.training.settings import TuneSettings
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from abcrown_graft.errors import MaskError
-from abcrown_graft.graft.surgery import grafted_modules
+from abcrown_graft.nn.surgery import grafted_modules
 from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
 from abcrown_graft.training.modes import frozen
 from abcrown_graft.training.penalties import tuning_penalty

@@ -14,6 +14,7 @@ from torch import Tensor
 from abcrown_graft.bounds.propagate import NetworkBounds
 from abcrown_graft.core.check import check_core
 from abcrown_graft.core.reduction import reduce_to_core
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings
 from abcrown_graft.search.box_task import Lines
 from abcrown_graft.search.budget import Budget
@@ -21,13 +22,12 @@ from abcrown_graft.search.input_split import InputSplit, input_split_steps
 from abcrown_graft.search.task import Steps
 from abcrown_graft.search.together import together
 from abcrown_graft.search.turns import in_turns
-from abcrown_graft.specification.specification import Specification
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.completion import COMPLETE, SPLITS_INPUTS, Complete, with_status
 from abcrown_graft.verify.memory import is_out_of_memory, release_memory
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, OutOfTime
 from abcrown_graft.verify.stages import rigorous_bounds
-from abcrown_graft.verify.verdict import Verdict
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings, 
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.mip import MipSettings, solve_mip
 from abcrown_graft.search.task import Steps
-from abcrown_graft.verify.verdict import Verdict
+from abcrown_graft.verdict import Verdict
 
 TINY = 30  # unstable neurons up to which a mixed-integer program is tried before branch and bound
 TINY_SHARE = 0.25  # of the time that is left

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.geometry.robustness import Robustness
+from abcrown_graft.geometry.specification import Specification, Specify
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.mip import MipSettings
-from abcrown_graft.specification.robustness import Robustness
-from abcrown_graft.specification.specification import Specification, Specify
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 
 @dataclass(frozen=True)

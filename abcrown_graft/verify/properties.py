@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from abcrown_graft.specification.specification import Specification, Specify
+from abcrown_graft.formats.vnnlib.query import Query
+from abcrown_graft.formats.vnnlib.specify import to_specification
+from abcrown_graft.geometry.specification import Specification, Specify
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.run import OnCounterexample, verify_images
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
-from abcrown_graft.vnnlib_io.query import Query
-from abcrown_graft.vnnlib_io.specify import to_specification
 
 NO_LABEL = -1
 UNDECIDED = (Verdict.ERROR, Verdict.OUT_OF_MEMORY, Verdict.TIMEOUT, Verdict.UNKNOWN)  # the worst first

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import OutputError
-from abcrown_graft.specification.specification import Specify
+from abcrown_graft.geometry.specification import Specify
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.complete import decide_open, failure
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.stages import Recorder, cascade
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.attack.pgd import pgd_attack
+from abcrown_graft.bounds.literals import literal_lower_bounds
 from abcrown_graft.bounds.propagate import NetworkBounds
-from abcrown_graft.specification.specification import literal_lower_bounds
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, VerifySettings
-from abcrown_graft.verify.verdict import Verdict
 
 Stage = Callable[[Batch], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 
 def summary_lines(results: Sequence[InstanceResult]) -> list[str]:

@@ -1,6 +1,6 @@
 """Our networks and images for α,β-CROWN; its process imports this file through `Customized("abcrown_network", ...)`.
 
-A grafted activation is the operator of the plugin, see `abcrown_graft.plugin.operator`.
+A grafted activation is the operator of the plugin, see `abcrown_graft.engines.abcrown.operator`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from prepare import config_of
 from torch import nn
 
-from abcrown_graft.pipeline.inputs import configured_model
-from abcrown_graft.plugin.network import as_abcrown_network
+from abcrown_graft.assembly.inputs import configured_model
+from abcrown_graft.engines.abcrown.network import as_abcrown_network
 
 
 def network(words: list[str]) -> nn.Module:

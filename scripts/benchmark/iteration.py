@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import torch
 
+from abcrown_graft.assembly import effort, inputs
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.config.load import load_config
 from abcrown_graft.core.core import Core
+from abcrown_graft.core.dual import Duals, dual_bound, mix_of, primal_values, root_duals
 from abcrown_graft.core.reduction import reduce_to_core
-from abcrown_graft.pipeline import effort, inputs
-from abcrown_graft.search.dual import Duals, dual_bound, mix_of, primal_values, root_duals
 from abcrown_graft.search.optimize import AdamSettings, optimize
 
 

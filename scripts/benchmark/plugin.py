@@ -26,12 +26,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from abcrown_graft.data import load_dataset
-from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.models.load import load_model, load_weights
-from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.network.forward import pre_activations
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.normalize import Normalize
+from abcrown_graft.nn.surgery import graft
 
 CIFAR_MEAN, CIFAR_STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
 FIT_IMAGES, TIMEOUT = 200, 60

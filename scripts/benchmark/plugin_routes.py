@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from abcrown_graft.graft.surgery import grafted_modules
 from abcrown_graft.models.load import ModelSource, load_model
+from abcrown_graft.nn.surgery import grafted_modules
 
 ROUTES = ("plugin", "rows", "example")
 
@@ -38,7 +38,7 @@ def source(name: str, checkpoint: str) -> ModelSource:
 
 def network(name: str, checkpoint: str, route: str) -> nn.Module:
     """A grafted network, without normalisation, as the route has it."""
-    from abcrown_graft.plugin.network import as_abcrown_network
+    from abcrown_graft.engines.abcrown.network import as_abcrown_network
 
     core = load_model(source(name, checkpoint)).core
     return _example(core) if route == "example" else as_abcrown_network(core)

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.cli.abcrown import build_parser
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.flags import values_from
 from abcrown_graft.config.load import load_config
-from abcrown_graft.pipeline import inputs
 
 CHUNK = 200
 

@@ -26,10 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.build import build_model
-from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.normalize import Normalize
+from abcrown_graft.nn.surgery import graft
 from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.augment import crop_flip
 from abcrown_graft.training.fat import fat_loss

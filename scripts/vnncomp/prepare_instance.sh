@@ -19,8 +19,8 @@ from abcrown_graft.cli.errors import guarded
 
 
 def read() -> int:
-    from abcrown_graft.onnx_io.reader import read_onnx
-    from abcrown_graft.vnnlib_io.read import read_property
+    from abcrown_graft.formats.onnx.reader import read_onnx
+    from abcrown_graft.formats.vnnlib.read import read_property
 
     network = read_onnx(sys.argv[1]).network
     read_property(sys.argv[2], math.prod(network.input.shape), math.prod(network.output.shape))

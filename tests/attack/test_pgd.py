@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from abcrown_graft.attack.pgd import AttackResult, PGDSettings, pgd_attack
-from abcrown_graft.bounds.box import Box
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.robustness import linf_box, robustness_rows
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.specification.robustness import linf_box, robustness_rows
-from abcrown_graft.specification.specification import Specification
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,11 +16,11 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from abcrown_graft.bounds.backward import lower_bound, minimum_over_box
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.bounds.relaxation import relax
 from abcrown_graft.bounds.windowed import bound_neurons
 from abcrown_graft.bounds.windows import is_windowed
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network, Node

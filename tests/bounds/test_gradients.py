@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from oracles import random_points, random_rows
 from sample_networks import Sample, samples
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.gradients import slope_range, steepest
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module

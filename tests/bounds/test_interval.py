@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.interval import interval
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import apply
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.relaxation import Relaxation, relax
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import apply
 

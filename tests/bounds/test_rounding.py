@@ -14,10 +14,10 @@ from oracles import assert_sound, pushing_points, random_points, random_rows
 from sample_networks import IMAGE_BLOCKS, Sample, assembled, grafted, random_box, samples
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.bounds.rounding import absolute, longest_sum
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 from abcrown_graft.network.trace import from_module

@@ -10,8 +10,8 @@ from sample_networks import Sample, assembled, random_box, samples
 from torch import nn
 
 from abcrown_graft.bounds import sparse, tighten
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 from abcrown_graft.network.trace import from_module

@@ -16,8 +16,8 @@ from abcrown_graft import __version__
 from abcrown_graft.cli.abcrown import build_parser, main
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
-from abcrown_graft.pipeline import verification
-from abcrown_graft.verify.verdict import Verdict
+from abcrown_graft.engines.native import verification
+from abcrown_graft.verdict import Verdict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FAST = ("--config", "digits_graft", "--end", "8", "--pgd_steps", "5", "--pgd_restarts", "2")
@@ -49,7 +49,7 @@ def test_every_image_has_a_line_in_order(finished: tuple[Finished, Path]) -> Non
 
 
 def test_images_need_no_module_of_other_subjects_or_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("abcrown_graft.plugin.verification", "abcrown_graft.pipeline.properties"):
+    for module in ("abcrown_graft.engines.abcrown.verification", "abcrown_graft.engines.native.properties"):
         monkeypatch.setitem(sys.modules, module, None)
     assert run_main(main, *FAST, "--end", "1").code == 0
 

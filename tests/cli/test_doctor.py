@@ -14,7 +14,7 @@ from abcrown_graft.cli import doctor as module
 from abcrown_graft.cli.doctor import diagnose
 from abcrown_graft.cli.tools import main
 from abcrown_graft.config.load import load_config
-from abcrown_graft.plugin import locate
+from abcrown_graft.engines.abcrown import locate
 
 PIECES = ["abcrown-graft", "Python", "torch", "α,β-CROWN", "Gurobi", "HiGHS", "onnxruntime", "matplotlib", "data"]
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import torch
 
 from abcrown_graft.cli.lines import opening_lines, unr_lines, verdict_line
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.instability.dump import add, empty
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.masks.dump import add, empty
+from abcrown_graft.masks.identity import ModelIdentity
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 MODEL = ModelIdentity("a", "w", {"1": (4,)})
 

@@ -9,9 +9,9 @@ import torch
 from command_line import Finished, run_main, snapshot
 
 from abcrown_graft.cli.tools import main
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.instability import dump as dumps
+from abcrown_graft.masks import dump as dumps
+from abcrown_graft.masks.identity import ModelIdentity
+from abcrown_graft.masks.mask import GraftMask
 
 MODEL = ModelIdentity("a", "w", {"1": (4,)})
 

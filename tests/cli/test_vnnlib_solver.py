@@ -15,12 +15,12 @@ from torch import nn
 
 from abcrown_graft import __version__
 from abcrown_graft.cli.vnnlib_solver import CAPABILITIES, assignment_lines, main
+from abcrown_graft.engines.native import query
+from abcrown_graft.engines.native.query import Answer
+from abcrown_graft.formats.onnx.export import export_onnx
+from abcrown_graft.formats.vnnlib.interface import Interface, TensorDeclaration
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.onnx_io.export import export_onnx
-from abcrown_graft.pipeline import query
-from abcrown_graft.pipeline.query import Answer
 from abcrown_graft.verdict import Verdict
-from abcrown_graft.vnnlib_io.interface import Interface, TensorDeclaration
 
 HEAD = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 0.0))(assert (<= X_0 1.0))"
 INTERFACE = Interface(
@@ -100,7 +100,7 @@ def test_what_libraries_print_goes_to_stderr(negated: Path, tmp_path: Path) -> N
     program = (
         "import os, sys\n"
         "from abcrown_graft.cli import vnnlib_solver\n"
-        "from abcrown_graft.pipeline import query\n"
+        "from abcrown_graft.engines.native import query\n"
         "right = query.verify_query\n"
         "def loud(*arguments, **named):\n"
         "    os.write(1, b'licence of a solver\\n')\n"

@@ -11,16 +11,16 @@ from sample_cores import KINDS, flat_points, instance
 from sample_networks import FLAT_BLOCKS, IMAGE_BLOCKS, Sample, assembled, grafted, random_box, samples
 from torch import nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.bounds.windows import is_windowed
 from abcrown_graft.core import reduction
 from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.core.reduction import reduce_to_core
-from abcrown_graft.graft.surgery import graft
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import node_values
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.surgery import graft
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

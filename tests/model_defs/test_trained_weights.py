@@ -12,7 +12,7 @@ from torch import nn
 
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import apply_state_dict, fit_keys, load_state_dict
-from abcrown_graft.models.normalize import Normalize
+from abcrown_graft.nn.normalize import Normalize
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 WEIGHTS = {

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from abcrown_graft.errors import ConfigError, FileFormatError, MaskError, ModelError
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.surgery import graft, grafted_modules
+from abcrown_graft.masks.mask import GraftMask
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, ModelSource, identify, load_model, load_weights, prepare, read_mask
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.surgery import graft, grafted_modules
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from abcrown_graft.assembly.inputs import configured_model
 from abcrown_graft.config import Config, check_engine, load_config
 from abcrown_graft.config.experiments import find_config
-from abcrown_graft.graft.surgery import grafted_modules
 from abcrown_graft.models.definitions import model_definition
-from abcrown_graft.models.normalize import Normalize
-from abcrown_graft.pipeline.inputs import configured_model
+from abcrown_graft.nn.normalize import Normalize
+from abcrown_graft.nn.surgery import grafted_modules
 
 PUBLISHED = ("cnnb_paper", "convbig_mnist_paper", "convbig_cifar", "convbig_svhn", "convhuge", "resnet4b")
 PIPELINES = [f"{net}_{kind}" for net in PUBLISHED for kind in ("baseline", "graft")]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from abcrown_graft.assembly.record import label
 from abcrown_graft.config import Config, check_engine, load_config
 from abcrown_graft.config.experiments import find_configs
 from abcrown_graft.models.definitions import model_definition
-from abcrown_graft.pipeline.record import label
 from abcrown_graft.pipeline.several import check_apart, with_seeds
 from abcrown_graft.pipeline.training import train_settings, tune_settings
 from abcrown_graft.training.settings import CERTIFIED

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from abcrown_graft.graft.surgery import graft
 from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.surgery import graft
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,10 +8,10 @@ from sample_networks import assembled, random_box
 from torch import nn
 
 from abcrown_graft.bounds.propagate import bound_network
-from abcrown_graft.models.normalize import Normalize
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.normalize import with_normalization
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.normalize import Normalize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abcrown_graft.errors import MaskError, ModelError, UnsupportedError
-from abcrown_graft.graft.activation import GraftedReLU
 from abcrown_graft.models.build import build_model
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.activation import GraftedReLU
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

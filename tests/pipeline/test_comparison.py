@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from command_line import Listener, miniature
 
+from abcrown_graft.assembly.artifacts import dump_path, results_path
 from abcrown_graft.config.config import Config
+from abcrown_graft.engines.native import verification
 from abcrown_graft.errors import UnsupportedError
-from abcrown_graft.instability import dump as dumps
+from abcrown_graft.formats.results import read_results
+from abcrown_graft.masks import dump as dumps
 from abcrown_graft.models.weights import package_folder
-from abcrown_graft.pipeline import verification
-from abcrown_graft.pipeline.comparison import dump_path, results_path, verify_stage
-from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.pipeline.comparison import verify_stage
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 WEIGHTS = package_folder() / "model_defs" / "weights" / "digits_baseline.safetensors"
 

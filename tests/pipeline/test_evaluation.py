@@ -9,9 +9,9 @@ import pytest
 from command_line import Listener
 from two_pixels import two_pixels
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, UnsupportedError
-from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.evaluation import evaluate_stage
 
 NET = """

@@ -13,16 +13,17 @@ import torch
 from command_line import Finished, Listener, run_main, snapshot
 from two_pixels import PIXELS, images, save_pixels, two_pixels
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.cli import abcrown, tools
 from abcrown_graft.config.config import Config
+from abcrown_graft.engines.native.query import verify_query
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, DataError, ModelError, UnsupportedError
+from abcrown_graft.formats.onnx.reader import read_onnx
+from abcrown_graft.formats.vnnlib.instances import read_instances
+from abcrown_graft.formats.vnnlib.read import read_vnnlib
 from abcrown_graft.network.forward import evaluate
-from abcrown_graft.onnx_io.reader import read_onnx
-from abcrown_graft.pipeline import export, inputs
+from abcrown_graft.pipeline import export
 from abcrown_graft.pipeline.export import export_stage
-from abcrown_graft.pipeline.query import verify_query
-from abcrown_graft.vnnlib_io.instances import read_instances
-from abcrown_graft.vnnlib_io.read import read_vnnlib
 
 NET = """
 import torch

@@ -10,11 +10,11 @@ import torch
 from command_line import miniature, snapshot
 from rich.console import Console
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, FileFormatError, MaskError
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.pipeline import inputs
+from abcrown_graft.masks.identity import ModelIdentity
+from abcrown_graft.masks.mask import GraftMask
 from abcrown_graft.pipeline.mask_overlap import compare_masks
 
 MODEL = ModelIdentity("a", "w", {"x[1]": (4,), "y": (2,)})

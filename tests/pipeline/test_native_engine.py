@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from abcrown_graft.config.load import load_config
+from abcrown_graft.engines.choose import require_native
 from abcrown_graft.errors import UnsupportedError
-from abcrown_graft.pipeline.engine import require_native
 
 
 @pytest.mark.parametrize("engine", ("auto", "native"))

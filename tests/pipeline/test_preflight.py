@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from command_line import Listener, miniature, snapshot
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.errors import AbcrownGraftError
 from abcrown_graft.models.weights import package_folder
-from abcrown_graft.pipeline import inputs
 from abcrown_graft.pipeline.preflight import preflight
 from abcrown_graft.pipeline.run import run_pipeline
 

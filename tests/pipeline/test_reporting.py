@@ -13,11 +13,11 @@ from report_runs import finished_run
 
 from abcrown_graft.cli import tools
 from abcrown_graft.errors import ConfigError, FileFormatError, UnsupportedError
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.instability.dump import add, empty
+from abcrown_graft.formats.results import ResultsFile
+from abcrown_graft.masks.dump import add, empty
+from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.pipeline.reporting import check_report, report_files, report_stage, write_report
-from abcrown_graft.verify.results import ResultsFile
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 ROW = "| {run} | baseline | 0.00 | 25.00 | 25.00 | 100.00 | 50.00 | 25.00 | 2.000 | 0/1 |"
 

@@ -13,17 +13,18 @@ import torch
 from command_line import Listener, miniature
 
 from abcrown_graft.config.config import Config
+from abcrown_graft.engines.native import verification
 from abcrown_graft.errors import ConfigError, FileFormatError
 from abcrown_graft.files import read_safetensors
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.instability import dump as dumps
+from abcrown_graft.formats.results import read_results
+from abcrown_graft.masks import dump as dumps
+from abcrown_graft.masks.mask import GraftMask
 from abcrown_graft.models.weights import package_folder
-from abcrown_graft.pipeline import evaluation, reporting, scoring, training, verification
+from abcrown_graft.pipeline import evaluation, reporting, scoring, training
 from abcrown_graft.pipeline.run import run_alone, run_pipeline
 from abcrown_graft.pipeline.stages import pipeline_stages
 from abcrown_graft.report.outcome import read_outcomes
-from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import InstanceResult
+from abcrown_graft.verdict import InstanceResult
 
 STAGES = ["train", "instability", "significance gradient", "mask", "tune"]
 STAGES += ["verify baseline", "evaluate baseline", "verify grafted", "evaluate grafted", "report"]

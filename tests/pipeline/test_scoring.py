@@ -10,7 +10,9 @@ import torch
 from command_line import Listener, miniature, snapshot
 from torch.nn import functional
 
+from abcrown_graft.assembly import inputs
 from abcrown_graft.config.config import Config
+from abcrown_graft.engines.native.verification import prepare_verification
 from abcrown_graft.errors import (
     AbcrownGraftError,
     ConfigError,
@@ -20,16 +22,15 @@ from abcrown_graft.errors import (
     SettingsDifferError,
     UnsupportedError,
 )
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.legacy import legacy_mask
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.instability import dump as dumps
+from abcrown_graft.masks import dump as dumps
+from abcrown_graft.masks.identity import ModelIdentity
+from abcrown_graft.masks.legacy import legacy_mask
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.scores import SiteScores
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.models.weights import package_folder
-from abcrown_graft.pipeline import inputs, scoring
+from abcrown_graft.pipeline import scoring
 from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage, sweep_stage
-from abcrown_graft.pipeline.verification import prepare_verification
 
 WEIGHTS = package_folder() / "model_defs" / "weights"
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "grafting" / "convbig_cifar"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from command_line import miniature
 
+from abcrown_graft.assembly.artifacts import DEFAULTS
 from abcrown_graft.config.config import Config
-from abcrown_graft.graft.presets import PRESETS
-from abcrown_graft.pipeline.artifacts import DEFAULTS
+from abcrown_graft.masks.presets import PRESETS
 from abcrown_graft.pipeline.stages import Stage, pipeline_stages
 
 PLAIN = ["train", "verify baseline", "evaluate baseline"]

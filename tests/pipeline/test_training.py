@@ -12,14 +12,15 @@ import torch
 from command_line import Listener, miniature, snapshot
 
 from abcrown_graft import __version__
+from abcrown_graft.assembly import inputs
+from abcrown_graft.assembly.baseline import baseline_config
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.errors import ConfigError, FileFormatError, MaskError, ModelError, SettingsDifferError
 from abcrown_graft.files import read_safetensors
-from abcrown_graft.graft.fitting import fitted_lines
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.pipeline import inputs, training
-from abcrown_graft.pipeline.baseline import baseline_config
+from abcrown_graft.masks.fitting import fitted_lines
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.pipeline import training
 from abcrown_graft.pipeline.training import train_settings, train_stage, training_part, tune_settings, tune_stage
 
 QUICK = {"train__epochs": 3, "train__limit": 120, "train__validation": 40, "tune__epochs": 2}

@@ -9,7 +9,7 @@ from report_runs import RunWriter, result
 
 from abcrown_graft.report.bounds_section import bounds_section, lower_bounds
 from abcrown_graft.report.run_folder import open_run
-from abcrown_graft.verify.verdict import Verdict
+from abcrown_graft.verdict import Verdict
 
 
 @pytest.mark.parametrize(

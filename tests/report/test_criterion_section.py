@@ -9,11 +9,11 @@ import pytest
 import torch
 from report_runs import MASK, RunWriter, loaded, plain_core
 
+from abcrown_graft.assembly.ledger import Ledger, hashes
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.instability.dump import empty, load
-from abcrown_graft.pipeline.ledger import Ledger, hashes
+from abcrown_graft.masks.dump import empty, load
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.scores import SiteScores
 from abcrown_graft.report.criterion_section import criterion_section, read_criterion, score_files
 from abcrown_graft.report.run_folder import open_run
 

@@ -7,8 +7,8 @@ import pytest
 from report_runs import RunWriter
 
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.instability.dump import empty, load
+from abcrown_graft.masks.dump import empty, load
+from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.report.instability_section import BINS, WHOLE, edges, instability_section, neuron_counts
 from abcrown_graft.report.run_folder import open_run
 

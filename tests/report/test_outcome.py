@@ -11,11 +11,11 @@ import torch
 from report_runs import finished_run, loaded, plain_core
 
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.instability.dump import add, empty
+from abcrown_graft.formats.results import ResultsFile
+from abcrown_graft.masks.dump import add, empty
+from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.report.outcome import Outcome, read_all_outcomes, read_outcomes
-from abcrown_graft.verify.results import ResultsFile
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 MODEL = ModelIdentity("a", "w", {"1": (4,), "3": (2,)})
 VERDICTS = {

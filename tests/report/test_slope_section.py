@@ -6,12 +6,12 @@ import pytest
 import torch
 from report_runs import MASK, RunWriter, plain_core
 
+from abcrown_graft.assembly.ledger import Ledger, hashes
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import save_tensors
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.surgery import graft
+from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.models.checkpoint import save_checkpoint
-from abcrown_graft.pipeline.ledger import Ledger, hashes
+from abcrown_graft.nn.surgery import graft
 from abcrown_graft.report.run_folder import open_run
 from abcrown_graft.report.slope_section import read_slopes, slope_section
 

@@ -13,7 +13,7 @@ from abcrown_graft.errors import FileFormatError
 from abcrown_graft.report.run_folder import open_run
 from abcrown_graft.report.transfer import Transfer, read_counterexamples, transfer
 from abcrown_graft.report.transfer_section import transfer_section
-from abcrown_graft.verify.verdict import Verdict
+from abcrown_graft.verdict import Verdict
 
 ATTACKED = {i: result(i, Verdict.FALSIFIED) for i in range(4)}
 CORRECT = {i: result(i, Verdict.VERIFIED) for i in range(4)}

@@ -8,7 +8,7 @@ from report_runs import RunWriter, result
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.report.run_folder import open_run
 from abcrown_graft.report.transitions import CLASSES, count_transitions, outcome_class, read_pair, transition_section
-from abcrown_graft.verify.verdict import Verdict
+from abcrown_graft.verdict import Verdict
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ import json
 import torch
 from torch import nn
 from abcrown_network import as_abcrown_network
-from abcrown_graft.graft.activation import GraftedReLU
-from abcrown_graft.plugin.rows import skip_grafted_rows
+from abcrown_graft.nn.activation import GraftedReLU
+from abcrown_graft.engines.abcrown.rows import skip_grafted_rows
 from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
 
 torch.set_num_threads(1)

@@ -12,8 +12,8 @@ import pytest
 from command_line import snapshot
 from torch import nn
 
+from abcrown_graft.formats.onnx.export import export_onnx
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.onnx_io.export import export_onnx
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "vnncomp"
 SCRIPTS = {"install_tool.sh": 1, "prepare_instance.sh": 4, "run_instance.sh": 6}

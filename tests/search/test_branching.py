@@ -7,10 +7,10 @@ import torch
 from sample_cores import instance, random_duals
 
 from abcrown_graft.core.core import Core
+from abcrown_graft.core.dual import Optimized, dual_bound
 from abcrown_graft.errors import AbcrownGraftError
 from abcrown_graft.search.branching import BRANCHING, REDUCE, BranchingSettings, gap_scores, intercept_scores
-from abcrown_graft.search.dual import dual_bound
-from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
+from abcrown_graft.search.optimize import AdamSettings, optimize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

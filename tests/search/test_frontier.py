@@ -6,10 +6,10 @@ import pytest
 import torch
 from sample_cores import KINDS, instance, random_duals
 
+from abcrown_graft.core.dual import Optimized, slices
 from abcrown_graft.core.elimination import with_bounds
-from abcrown_graft.search.dual import slices
 from abcrown_graft.search.frontier import Frontier, carried_over
-from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
+from abcrown_graft.search.optimize import AdamSettings, optimize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,9 +12,10 @@ import torch
 from sample_cores import KINDS, Instance, exact_minima, instance
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.core.reduction import reduce_to_core
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.search import bab, box_task
@@ -26,7 +27,6 @@ from abcrown_graft.search.input_branching import INPUT_BRANCHING, InputBranching
 from abcrown_graft.search.input_split import InputSplit, _InputSplit, input_split_steps
 from abcrown_graft.search.task import alone
 from abcrown_graft.search.together import together
-from abcrown_graft.specification.specification import Specification
 from abcrown_graft.verdict import Verdict
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,9 +8,9 @@ import torch
 from sample_cores import exact_minima, flat_points, instance
 
 from abcrown_graft.core.block import Block
+from abcrown_graft.core.certificate import certified_bound
 from abcrown_graft.core.core import Core, Layer, evaluate_core
-from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import Duals, mix_of
+from abcrown_graft.core.dual import Duals, mix_of
 from abcrown_graft.search.leaf import decide_leaf, solve_leaf
 
 pytestmark = pytest.mark.usefixtures("one_thread")

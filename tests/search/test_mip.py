@@ -14,11 +14,11 @@ from sample_cores import KINDS, Instance, exact_minima, flat_points, instance
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.errors import ConfigError, UnsupportedError
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.search.bab import SearchSettings, search

@@ -6,8 +6,8 @@ import pytest
 import torch
 from sample_cores import KINDS, flat_points, instance, random_duals, sampled_minimum
 
-from abcrown_graft.search.dual import dual_bound, mix_of, primal_values, root_duals
-from abcrown_graft.search.optimize import AdamSettings, Optimized, optimize
+from abcrown_graft.core.dual import Optimized, dual_bound, mix_of, primal_values, root_duals
+from abcrown_graft.search.optimize import AdamSettings, optimize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

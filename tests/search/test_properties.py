@@ -13,12 +13,12 @@ from torch import Tensor
 
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.core.block import Block
+from abcrown_graft.core.certificate import certified_bound
 from abcrown_graft.core.core import Core
+from abcrown_graft.core.dual import dual_bound, mix_of, root_duals
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.search.bab import SearchSettings, search
-from abcrown_graft.search.certificate import certified_bound
-from abcrown_graft.search.dual import dual_bound, mix_of, root_duals
 from abcrown_graft.search.optimize import AdamSettings, optimize
 from abcrown_graft.verdict import Verdict
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from abcrown_graft.engines.abcrown.job import FINDING_KIND, Job, Task, read_job
+from abcrown_graft.engines.abcrown.locate import Part, Search
+from abcrown_graft.engines.abcrown.process import Ended, Report
 from abcrown_graft.files import save_tensors
-from abcrown_graft.plugin.job import FINDING_KIND, Job, Task, read_job
-from abcrown_graft.plugin.locate import Part, Search
-from abcrown_graft.plugin.process import Ended, Report
 
 FOUND = Search(Part(Path("verifier"), "0.7.0", "test"), Part(Path("lirpa"), "0.7.1", "test"))
 

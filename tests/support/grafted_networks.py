@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from abcrown_graft.graft.activation import GraftedReLU
-from abcrown_graft.graft.surgery import graft, grafted_modules
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.activation import GraftedReLU
+from abcrown_graft.nn.surgery import graft, grafted_modules
 
 CONV_SHAPE, FLAT_SHAPE = (2, 6, 6), (5,)
 

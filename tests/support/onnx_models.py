@@ -12,11 +12,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from oracles import assert_sound, random_points
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network
+from abcrown_graft.formats.onnx.reader import OnnxNetwork, read_onnx
+from abcrown_graft.formats.onnx.runtime import check_against_onnxruntime
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
-from abcrown_graft.onnx_io.reader import OnnxNetwork, read_onnx
-from abcrown_graft.onnx_io.runtime import check_against_onnxruntime
 
 IR_VERSION = 8
 

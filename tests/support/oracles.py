@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import METHODS, NetworkBounds, margin_lower_bounds
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate, pre_activations
 from abcrown_graft.network.graph import Network
 

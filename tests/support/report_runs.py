@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.config.load import load_config
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.graft.surgery import graft
-from abcrown_graft.instability.dump import add, empty
+from abcrown_graft.formats.counterexample import save_counterexample
+from abcrown_graft.formats.results import ResultsFile
+from abcrown_graft.masks.dump import add, empty
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.scores import SiteScores
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, prepare
-from abcrown_graft.verify.counterexample import save_counterexample
-from abcrown_graft.verify.results import ResultsFile
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.nn.surgery import graft
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 SHAPE = (1, 1, 2)
 MASK = {"2": torch.tensor([True, False, False, True])}

@@ -8,14 +8,14 @@ import torch
 from sample_networks import Residual, enliven, grafted
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.core.core import Core, evaluate_core
+from abcrown_graft.core.dual import Duals, mix_of
 from abcrown_graft.core.reduction import reduce_to_core
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate, node_values
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.search.dual import Duals, mix_of
 
 KINDS = ("dense", "conv", "residual", "leaky")
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from abcrown_graft.bounds.box import Box
-from abcrown_graft.graft.surgery import graft
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.surgery import graft
 
 
 @dataclass(frozen=True, eq=False)

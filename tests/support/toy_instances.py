@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.activation import GraftedReLU
 
 COUNT, RADIUS, NEURONS, CLASSES = 40, 0.4, 10, 3
 GRID = 201
@@ -44,7 +44,7 @@ def network() -> nn.Sequential:
 
 def abcrown_network() -> nn.Module:
     """The same for α,β-CROWN."""
-    from abcrown_graft.plugin.network import as_abcrown_network
+    from abcrown_graft.engines.abcrown.network import as_abcrown_network
 
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -57,7 +57,7 @@ def careless_network() -> nn.Module:
     """The same with an operator that lets branching split grafted neurons: a control of what counts the splits."""
     from auto_LiRPA.bound_ops import BoundRelu
 
-    from abcrown_graft.plugin.operator import BoundGraftedRelu
+    from abcrown_graft.engines.abcrown.operator import BoundGraftedRelu
 
     BoundGraftedRelu.get_split_mask = BoundRelu.get_split_mask
     return abcrown_network()

@@ -21,13 +21,13 @@ import onnx
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.box import Box
-from abcrown_graft.onnx_io.module import NetworkModule
-from abcrown_graft.onnx_io.reader import read_onnx
-from abcrown_graft.specification.specification import Specification
+from abcrown_graft.formats.onnx.module import NetworkModule
+from abcrown_graft.formats.onnx.reader import read_onnx
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.specification import Specification
+from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.verify.verdict import InstanceResult
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ import torch
 from command_line import MINIATURE, Finished, run_main, snapshot
 
 from abcrown_graft.cli import abcrown, tools
+from abcrown_graft.engines.native import verification
 from abcrown_graft.files import read_safetensors
-from abcrown_graft.graft.legacy import legacy_mask
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.instability import dump as dumps
+from abcrown_graft.masks import dump as dumps
+from abcrown_graft.masks.legacy import legacy_mask
+from abcrown_graft.masks.mask import GraftMask
 from abcrown_graft.models.weights import package_folder
-from abcrown_graft.pipeline import scoring, verification
+from abcrown_graft.pipeline import scoring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,7 +18,7 @@ from vnncomp import Property, evaluate_onnx, parse_property
 from vnnlib_files import FAILS, HARD, HOLDS, norms, property_text
 
 from abcrown_graft.cli.abcrown import main
-from abcrown_graft.verify.counterexample import read_counterexample
+from abcrown_graft.formats.counterexample import read_counterexample
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.usefixtures("one_thread")

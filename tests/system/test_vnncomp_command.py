@@ -17,9 +17,9 @@ from command_line import Finished, run_main
 from vnncomp import Instance, Outcome, counterexample_faults, read_instances
 
 from abcrown_graft.cli.abcrown import main
-from abcrown_graft.verify.counterexample import read_counterexample
-from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
+from abcrown_graft.formats.counterexample import read_counterexample
+from abcrown_graft.formats.results import read_results
+from abcrown_graft.verdict import InstanceResult, Verdict
 
 BENCHMARKS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "benchmarks"
 pytestmark = [

@@ -26,8 +26,8 @@ from vnncomp import (
 )
 
 from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.problem import VerifySettings
-from abcrown_graft.verify.verdict import Verdict
 
 BENCHMARKS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "benchmarks"
 needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the benchmarks are not at ../shared")

@@ -13,10 +13,10 @@ from command_line import MINIATURE, Finished, run_main, snapshot
 
 from abcrown_graft.cli import abcrown, tools
 from abcrown_graft.files import read_safetensors, save_tensors
-from abcrown_graft.graft.identity import ModelIdentity
-from abcrown_graft.graft.mask import GraftMask
-from abcrown_graft.graft.scores import SiteScores
-from abcrown_graft.instability.dump import add, empty
+from abcrown_graft.masks.dump import add, empty
+from abcrown_graft.masks.identity import ModelIdentity
+from abcrown_graft.masks.mask import GraftMask
+from abcrown_graft.masks.scores import SiteScores
 from abcrown_graft.models.weights import package_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")

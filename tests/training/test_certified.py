@@ -11,9 +11,9 @@ from oracles import random_points
 from torch import Tensor, nn
 
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.geometry.robustness import linf_box, robustness_rows
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.specification.robustness import linf_box, robustness_rows
+from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.certified import certified_accuracy, certified_loss, margin_bounds, worst_cross_entropy
 from abcrown_graft.training.settings import TrainSettings
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.graft.surgery import graft
+from abcrown_graft.nn.surgery import graft
 from abcrown_graft.training.compiled import compiled, explained, uncompiled
 from abcrown_graft.training.settings import TrainSettings, TuneSettings
 from abcrown_graft.training.train import train

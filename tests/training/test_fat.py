@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.fat import fat_loss, fat_perturbation, gradalign
 from abcrown_graft.training.settings import TrainSettings
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.penalties import relu_instability, slope_distance
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import ConfigError, MaskError, SettingsDifferError
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.loop import EpochRecord
 from abcrown_graft.training.penalties import relu_instability
 from abcrown_graft.training.settings import TuneSettings

@@ -6,7 +6,7 @@ import pytest
 import torch
 import upstream
 
-branching = upstream.imported("abcrown_graft.plugin.branching")
+branching = upstream.imported("abcrown_graft.engines.abcrown.branching")
 base = upstream.imported("heuristics.base")
 
 SCORES = {"a": torch.tensor([[-3.0, 0.0, -1.0], [2.0, 0.0, 1.0]]), "b": torch.tensor([[-2.0, 5.0], [3.0, 0.0]])}

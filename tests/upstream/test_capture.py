@@ -11,14 +11,14 @@ import torch
 import upstream
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.errors import ConfigError, ModelError
-from abcrown_graft.graft.surgery import graft
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.surgery import graft
 
-capture = upstream.imported("abcrown_graft.plugin.capture")
-as_abcrown_network = upstream.imported("abcrown_graft.plugin.network").as_abcrown_network
+capture = upstream.imported("abcrown_graft.engines.abcrown.capture")
+as_abcrown_network = upstream.imported("abcrown_graft.engines.abcrown.network").as_abcrown_network
 arguments = upstream.imported("arguments")
 lirpa = upstream.imported("auto_LiRPA")
 solver = upstream.imported("beta_CROWN_solver")

@@ -10,10 +10,10 @@ from command_line import Finished, run_main
 from upstream import HOMES, homes
 
 from abcrown_graft.cli.abcrown import main
-from abcrown_graft.instability.dump import InstabilityDump, load
-from abcrown_graft.plugin.locate import search
-from abcrown_graft.verify.results import read_results
-from abcrown_graft.verify.verdict import InstanceResult
+from abcrown_graft.engines.abcrown.locate import search
+from abcrown_graft.formats.results import read_results
+from abcrown_graft.masks.dump import InstabilityDump, load
+from abcrown_graft.verdict import InstanceResult
 
 homes()
 FOUND = search(None, {name: home for name, home in HOMES.items() if home})

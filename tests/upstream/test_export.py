@@ -13,7 +13,7 @@ import pytest
 from command_line import run_main
 
 from abcrown_graft.cli import tools
-from abcrown_graft.vnnlib_io.instances import read_instances
+from abcrown_graft.formats.vnnlib.instances import read_instances
 
 # Read here because the tests themselves run without them (see tests/conftest.py).
 HOMES = [os.environ.get(name) for name in ("ABCROWN_HOME", "AUTO_LIRPA_HOME")]

@@ -15,9 +15,9 @@ import upstream
 from safetensors.torch import save_file
 
 from abcrown_graft.errors import ConfigError, ModelError
-from abcrown_graft.graft.surgery import graft
 from abcrown_graft.models.definitions import model_definition, model_names
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.surgery import graft
 
 hooks = upstream.imported("abcrown_graft.plugin.hooks")
 lirpa = upstream.imported("auto_LiRPA")

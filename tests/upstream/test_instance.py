@@ -10,11 +10,11 @@ import pytest
 import torch
 import upstream
 
+from abcrown_graft.engines.abcrown.job import Task
 from abcrown_graft.errors import ModelError
-from abcrown_graft.plugin.job import Task
 
-instance = upstream.imported("abcrown_graft.plugin.instance")
-subject = upstream.imported("abcrown_graft.plugin.subject")
+instance = upstream.imported("abcrown_graft.engines.abcrown.instance")
+subject = upstream.imported("abcrown_graft.engines.abcrown.subject")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -10,9 +10,9 @@ import upstream
 from command_line import run_main
 
 from abcrown_graft.cli.abcrown import main
-from abcrown_graft.verify.results import read_results
+from abcrown_graft.formats.results import read_results
 
-nan = upstream.imported("abcrown_graft.plugin.nan")
+nan = upstream.imported("abcrown_graft.engines.abcrown.nan")
 lirpa = upstream.imported("auto_LiRPA")
 solver = upstream.imported("beta_CROWN_solver")
 

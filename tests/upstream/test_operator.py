@@ -15,15 +15,15 @@ import upstream
 from oracles import random_points
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.box import Box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
 from abcrown_graft.errors import MaskError, ModelError, UnsupportedError
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.activation import GraftedReLU
 
 lirpa = upstream.imported("auto_LiRPA")
-operator = upstream.imported("abcrown_graft.plugin.operator")
-as_abcrown_network = upstream.imported("abcrown_graft.plugin.network").as_abcrown_network
+operator = upstream.imported("abcrown_graft.engines.abcrown.operator")
+as_abcrown_network = upstream.imported("abcrown_graft.engines.abcrown.network").as_abcrown_network
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
@@ -294,6 +294,6 @@ def test_masks_of_numbers_are_masks() -> None:
 
 
 def test_a_kind_of_program_that_is_not_known() -> None:
-    encoding = upstream.imported("abcrown_graft.plugin.encoding")
+    encoding = upstream.imported("abcrown_graft.engines.abcrown.encoding")
     with pytest.raises(UnsupportedError, match="formulation"):
         encoding.encode_activation(SimpleNamespace(), [], None, "quadratic")

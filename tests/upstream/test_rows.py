@@ -11,12 +11,12 @@ import torch
 import upstream
 from torch import Tensor, nn
 
-from abcrown_graft.graft.activation import GraftedReLU
+from abcrown_graft.nn.activation import GraftedReLU
 
 lirpa = upstream.imported("auto_LiRPA")
-operator = upstream.imported("abcrown_graft.plugin.operator")
-as_abcrown_network = upstream.imported("abcrown_graft.plugin.network").as_abcrown_network
-skip_grafted_rows = upstream.imported("abcrown_graft.plugin.rows").skip_grafted_rows
+operator = upstream.imported("abcrown_graft.engines.abcrown.operator")
+as_abcrown_network = upstream.imported("abcrown_graft.engines.abcrown.network").as_abcrown_network
+skip_grafted_rows = upstream.imported("abcrown_graft.engines.abcrown.rows").skip_grafted_rows
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 

@@ -9,6 +9,8 @@ import torch
 from sample_cores import exact_minima
 from torch import Tensor, nn
 
+from abcrown_graft.geometry import specification
+from abcrown_graft.geometry.robustness import robustness_rows
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.search import budget as clock
@@ -17,13 +19,11 @@ from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.search.task import Steps
-from abcrown_graft.specification import specification
-from abcrown_graft.specification.robustness import robustness_rows
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify import complete, completion
 from abcrown_graft.verify.complete import decide_open, failure
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
 MIDDLE = torch.tensor([[0.5, 0.5]])

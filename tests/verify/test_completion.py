@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from abcrown_graft.core.check import CoreError
+from abcrown_graft.geometry.robustness import Robustness
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.optimize import AdamSettings
-from abcrown_graft.specification.robustness import Robustness
-from abcrown_graft.specification.specification import Specification
 from abcrown_graft.verify import complete, completion, problem
 from abcrown_graft.verify.problem import VerifySettings
 from abcrown_graft.verify.run import verify_images

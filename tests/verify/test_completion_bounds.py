@@ -8,9 +8,9 @@ from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.mip import MipSettings
 from abcrown_graft.search.task import Steps, alone
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify import completion
 from abcrown_graft.verify.completion import mixed_integer
-from abcrown_graft.verify.verdict import Verdict
 
 
 @pytest.mark.parametrize(("first", "second"), [(-0.7, -0.5), (-0.2, -0.5), (-0.2, -float("inf"))])

@@ -11,11 +11,11 @@ from abcrown_graft.search import box_task, turns
 from abcrown_graft.search.bab import SearchResult, SearchSettings
 from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify import complete, completion
 from abcrown_graft.verify.complete import decide_open
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.verify.verdict import Verdict
 
 SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
 ALONE = InputSplit(2, alone=True)

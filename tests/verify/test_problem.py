@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from abcrown_graft.bounds.propagate import bound_network
+from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify import problem
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
-from abcrown_graft.verify.verdict import Verdict
 
 
 def batch_of(subject: Subject, count: int = 4, **settings) -> Batch:

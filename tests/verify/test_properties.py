@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from abcrown_graft.attack.pgd import PGDSettings
+from abcrown_graft.formats.vnnlib.query import Clause, Query
 from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify import properties
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.properties import NO_LABEL, NOT_EXACT, Case, off_the_faces, verify_properties
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
-from abcrown_graft.vnnlib_io.query import Clause, Query
 
 SETTINGS = VerifySettings(None, attack=PGDSettings(steps=20, restarts=3), timeout=60.0, search=SearchSettings())
 

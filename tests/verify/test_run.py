@@ -7,11 +7,11 @@ import torch
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.search.bab import SearchSettings
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify import problem
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.run import verify_images
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 INDICES = [30, 7, 2, 99, 4, 5, 6, 11]
 GAPS = torch.tensor([0.3, 0.1, -0.2, 0.5, 0.6, 0.1, 0.3, -0.1])

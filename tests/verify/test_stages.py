@@ -8,15 +8,15 @@ from torch import nn
 
 from abcrown_graft.attack import pgd
 from abcrown_graft.attack.pgd import AttackResult, PGDSettings
-from abcrown_graft.bounds.box import Box
+from abcrown_graft.geometry import specification
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
-from abcrown_graft.specification import specification
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify import problem, stages
 from abcrown_graft.verify.complete import decide_open
 from abcrown_graft.verify.points import inside_box
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.stages import cascade, clean_prediction
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 ATTACK = PGDSettings(steps=15, restarts=4)
 CORRECT = torch.tensor([[0.8, 0.2]])

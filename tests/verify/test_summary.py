@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.summary import summary_lines
-from abcrown_graft.verify.verdict import InstanceResult, Verdict
 
 # What α,β-CROWN prints at the end of a run of 30 images.
 EXPECTED = """\

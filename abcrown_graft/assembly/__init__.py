@@ -1,0 +1,1 @@
+"""From a configuration to models, data, settings and places of files."""

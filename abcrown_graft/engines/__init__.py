@@ -1,0 +1,1 @@
+"""Who decides: the native verifier or α,β-CROWN."""

@@ -1,0 +1,1 @@
+"""α,β-CROWN as the engine: everything that touches it lies here."""

@@ -1,0 +1,1 @@
+"""The native verifier as an engine: configured images, and properties of VNN-LIB files."""

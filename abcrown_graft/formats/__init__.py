@@ -1,0 +1,1 @@
+"""Files in and out: ONNX, VNN-LIB, results, counterexamples."""

@@ -1,0 +1,117 @@
+"""The results file: JSON lines, appended and fsynced as verdicts come; an interrupted run resumes.
+
+The first line says which run it is: model, data, settings. Then one line per instance, and a last
+line once the run is complete. A file of another run, or of a complete one, is kept aside under a
+numbered name (`out.1.txt`, `out.2.txt`, ...) and never overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from abcrown_graft import __version__
+from abcrown_graft.errors import FileFormatError
+from abcrown_graft.files import append_record, keep_aside, write_atomically
+from abcrown_graft.lock import in_use, refuse_if_in_use
+from abcrown_graft.verdict import InstanceResult
+
+KIND = "results"
+ADVICE = "name another general.results_file"
+
+
+class ResultsFile:
+    """The results of one run.
+
+    Attributes:
+        path: the file.
+        done: results of an earlier, interrupted part of this run, by index; of two with one index the first.
+        kept: where the file that was in the way has gone, or None.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], run: Mapping[str, Any], notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Opens the file for a run.
+
+        Args:
+            path: the file; missing folders are made.
+            run: JSON object that identifies the run; equal objects are the same run.
+            notes: what else the first line says, by keys of its own; it makes no other run.
+
+        Raises:
+            FileFormatError: the file exists and is no results file of ours (it is left alone).
+            SettingsDifferError: another process is writing to it.
+        """
+        self.path = Path(path)
+        refuse_if_in_use(self.path, ADVICE)
+        self.done: dict[int, InstanceResult] = {}
+        self.kept: Path | None = None
+        header = json.loads(json.dumps({"kind": KIND, "version": __version__, "run": dict(run), **(notes or {})}))
+        if self.path.exists():
+            if not self.path.is_file():  # a device may be endless
+                raise FileFormatError(f"{self.path}: cannot be read as a results file (no regular file)")
+            found, results, complete = read_results(self.path)
+            if found["run"] == header["run"] and not complete:
+                for result in results:
+                    self.done.setdefault(result.index, result)
+                self._drop_partial_line()
+                return
+            self.kept = keep_aside(self.path)
+        write_atomically(self.path, (json.dumps(header) + "\n").encode())
+
+    def append(self, result: InstanceResult) -> None:
+        """Adds one result; it is on the disk when this returns."""
+        append_record(self.path, result.to_record())
+
+    def complete(self) -> None:
+        """Marks the run as complete."""
+        append_record(self.path, {"complete": True})
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keeps other processes from the file meanwhile."""
+        return in_use(self.path, ADVICE)
+
+    def _drop_partial_line(self) -> None:
+        content = self.path.read_bytes()
+        if not content.endswith(b"\n"):
+            write_atomically(self.path, content[: content.rfind(b"\n") + 1])
+
+
+def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[InstanceResult], bool]:
+    """The header, the results and whether the run is complete; a last line cut off by a crash is ignored.
+
+    Raises:
+        FileFormatError: the file is missing or is no results file; the message names the line.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: cannot be read as a results file ({error})") from None
+    whole = lines[:-1]
+    header = _json(path, 1, whole[0]) if whole else None
+    if not isinstance(header, dict) or header.get("kind") != KIND or not isinstance(header.get("run"), dict):
+        what = "exists and is not a whole results file of abcrown"
+        raise FileFormatError(f"{path}: {what}; delete it, or name another general.results_file")
+    results, complete = [], False
+    for number, line in enumerate(whole[1:], 2):
+        record = _json(path, number, line)
+        if record == {"complete": True}:
+            complete = True
+            continue
+        try:
+            results.append(InstanceResult.from_record(record))
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise FileFormatError(f"{path}:{number}: not a result ({error})") from None
+    return header, results, complete
+
+
+def _json(path: str | os.PathLike[str], number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise FileFormatError(f"{path}:{number}: not a line of a results file; name another file") from None

@@ -1,0 +1,1 @@
+"""Boxes, and what is to be proved of a network's outputs over them."""

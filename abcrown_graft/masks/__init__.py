@@ -1,0 +1,1 @@
+"""Which neurons are grafted: instability, significance, selection, and the files of each."""

@@ -1,0 +1,1 @@
+"""The grafted activation and other torch modules, and surgery on networks of them."""

@@ -1,0 +1,97 @@
+"""Tracing a module, and the names of its activation sites.
+
+An activation module that is called once lends its site its qualified name (`"1"`,
+`"layer1.0.relu"`). Further calls of one module, and functional ReLUs, get names of their own
+(`"relu"`, `"relu_1"`, ...). Grafting puts a module of the site's name in that place, so a model
+and its grafted copy have the same sites.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from abcrown_graft.errors import AbcrownGraftError, UnsupportedError
+from abcrown_graft.nn.activation import GraftedReLU
+
+RELU_MODULES = (nn.ReLU, GraftedReLU)
+RELU_FUNCTIONS = (functional.relu, torch.relu, torch.relu_, functional.relu_)
+RELU_METHODS = ("relu", "relu_")
+_WEIGHT_HOOKS = (WeightNorm, SpectralNorm)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, GraftedReLU) or super().is_leaf_module(m, module_qualified_name)
+
+
+def symbolic_trace(module: nn.Module) -> fx.GraphModule:
+    """The module as an fx graph whose leaves are torch's own modules and GraftedReLU.
+
+    Raises:
+        UnsupportedError: its control flow depends on values.
+    """
+    tracer = _Tracer()
+    _refuse_hooks(module)
+    try:
+        graph = tracer.trace(module)
+    except AbcrownGraftError:
+        raise
+    except Exception as error:  # the user's `forward` may raise anything; fx itself raises TraceError
+        reason = str(error) if isinstance(error, fx.proxy.TraceError) else f"{type(error).__name__}: {error}"
+        raise UnsupportedError(f"{type(module).__name__} cannot be traced: {reason}") from error
+    return fx.GraphModule(tracer.root, graph, type(module).__name__)
+
+
+def _refuse_hooks(module: nn.Module) -> None:
+    """Raises where a call of a module does more than its `forward`: the graph would not know of it.
+
+    The hooks of weight and spectral normalisation and of lazy layers only make weights before they are read.
+    """
+    for name, child in module.named_modules():
+        lazy = isinstance(child, LazyModuleMixin)
+        before = [h for h in child._forward_pre_hooks.values() if not lazy and not isinstance(h, _WEIGHT_HOOKS)]
+        if before or child._forward_hooks or "forward" in vars(child):
+            where = f"submodule {name!r}" if name else "the model"
+            kind = type(child).__name__
+            raise UnsupportedError(f"{where} ({kind}) has a forward hook or a patched forward; remove it")
+
+
+def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the fx node is a (grafted) ReLU."""
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), RELU_MODULES)
+    if node.op == "call_function":
+        return node.target in RELU_FUNCTIONS
+    return node.op == "call_method" and node.target in RELU_METHODS
+
+
+def site_names(traced: fx.GraphModule) -> dict[fx.Node, str]:
+    """The site name of every ReLU node, in forward order."""
+    relus = [node for node in traced.graph.nodes if is_relu(traced, node)]
+    own: dict[str, fx.Node] = {}
+    for node in relus:
+        if node.op == "call_module":
+            own.setdefault(str(node.target), node)
+    taken = {name for name, _ in (*traced.named_modules(), *traced.named_parameters(), *traced.named_buffers())}
+    names = {}
+    for node in relus:
+        if own.get(str(node.target)) is node:
+            names[node] = str(node.target)
+        else:
+            base = str(node.target) if node.op == "call_module" else "relu"
+            names[node] = _unused(base, taken)
+            taken.add(names[node])
+    return names
+
+
+def _unused(base: str, taken: set[str]) -> str:
+    name, k = base, 0
+    while name in taken or ("." not in name and hasattr(nn.Module, name)):
+        k += 1
+        name = f"{base}_{k}"
+    return name
