@@ -49,7 +49,7 @@ def missing(dataset: str, split: str, names: Iterable[str], folders: Iterable[Pa
     )
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What `error` says, on one line; its type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -35,7 +35,7 @@ def weighted_widths(
     weights = influence(network)
     with torch.no_grad():
         bounds = bound_network(network, linf_box(images, epsilon), "interval")
-    sums = {}
+    sums: dict[str, tuple[Tensor, ...]] = {}
     for site in network.sites:
         z = bounds.pre_activation[site]
         width = torch.where(bounds.unstable(site), z.upper - z.lower, 0.0)

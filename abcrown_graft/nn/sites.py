@@ -78,12 +78,12 @@ def site_names(traced: fx.GraphModule) -> dict[fx.Node, str]:
         if node.op == "call_module":
             own.setdefault(str(node.target), node)
     taken = {name for name, _ in (*traced.named_modules(), *traced.named_parameters(), *traced.named_buffers())}
-    names = {}
+    names: dict[fx.Node, str] = {}
     for node in relus:
-        if own.get(str(node.target)) is node:
-            names[node] = str(node.target)
+        base = str(node.target) if node.op == "call_module" else "relu"
+        if node.op == "call_module" and own[base] is node:
+            names[node] = base
         else:
-            base = str(node.target) if node.op == "call_module" else "relu"
             names[node] = _unused(base, taken)
             taken.add(names[node])
     return names
