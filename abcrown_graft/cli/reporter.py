@@ -20,7 +20,7 @@ FILE_WIDTH = 160  # columns of a table that goes into a file or a pipe
 
 
 class ConsoleReporter:
-    """A `pipeline.reporter.Reporter` that prints news on stdout and draws bars on stderr."""
+    """An `assembly.reporter.Reporter` that prints news on stdout and draws bars on stderr."""
 
     def __init__(self, config: Config) -> None:
         self._progress = config["general.progress"]

@@ -31,14 +31,14 @@ class InputBranching:
 
 InputRule = Callable[[Tensor, Lines, Tensor, InputBranching], Tensor]
 """From widths `(n, inputs)`, what is known of the literals, the clauses `(n, clauses)` (positive where they are proved)
-and settings to scores `(n, inputs)`; the input of the largest is halved."""
+and settings to scores `(n, inputs)`; the input of the largest score is halved."""
 
 INPUT_BRANCHING: Registry[InputRule] = Registry("input branching method")
 
 
 @INPUT_BRANCHING.register("naive")
 def longest_side(width: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
-    """The width."""
+    """The width; see `InputRule`."""
     return width
 
 

@@ -93,8 +93,11 @@ def write_job(
 
     Args:
         folder: an empty one.
+        config: of the parent process.
+        found: where α,β-CROWN and auto_LiRPA are.
         instances: by name, a row for each image: `images`, `lower` and `upper` `(n, *shape)`, normalised; `labels`,
             `runnerup` and `targets` `(n,)`; `outputs` `(n, classes)` of our model on the clean images.
+        tasks: in the order in which they are to be done.
     """
     paths = tuple(str(part.folder) for part in (found.lirpa, found.verifier))
     file = None if config.file is None else str(config.file.absolute())

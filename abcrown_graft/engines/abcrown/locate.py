@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 from abcrown_graft.errors import EngineError
@@ -107,7 +108,8 @@ def older(version: str, than: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.match(r"[\d.]*", version).group().split(".") if part)  # type: ignore[union-attr]
+    leading = takewhile(lambda letter: letter.isdecimal() or letter == ".", version)
+    return tuple(int(part) for part in "".join(leading).split(".") if part)
 
 
 def _problems(name: str, part: Part) -> Iterator[str]:

@@ -51,6 +51,7 @@ def predict(model: nn.Module, images: Tensor, size: int) -> Prediction:
     A part that does not fit into memory is halved until it does. One that fails otherwise is run image by image.
 
     Args:
+        model: from pixels `(batch, *shape)` to `(batch, outputs)`.
         images: `(n, *shape)`.
         size: images at once.
     """

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,9 @@ class Ended:
         return f"α,β-CROWN ended {how}: {self.words}"
 
 
-def follow(command: Sequence[str], reports: Path, log: Path, patience: float | None = None) -> Iterator[Report | Ended]:
+def follow(
+    command: Sequence[str], reports: Path, log: Path, patience: float | None = None
+) -> Generator[Report | Ended, None, None]:
     """Runs a command, yields its reports as they come, and at last how it ended.
 
     The process gets a session of its own and a standard input that ends when this process does. When it ends, or the

@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def do_tasks(
     tasks: Sequence[Task],
     log: Path,
     child: Sequence[str] = CHILD,
-) -> Iterator[Finding]:
+) -> Generator[Finding, None, None]:
     """Yields a finding for each task, in order.
 
     A process that fails, or ends before its tasks are done, leaves an `error` (`out_of_memory` if it was killed) for
@@ -75,7 +75,7 @@ def patience(config: Config) -> float | None:
     return 10 * longest + 600 if math.isfinite(longest) else None
 
 
-def _one_process(job: Job, command: Sequence[str], log: Path, patience: float | None) -> Iterator[Finding]:
+def _one_process(job: Job, command: Sequence[str], log: Path, patience: float | None) -> Generator[Finding, None, None]:
     """The findings of one process; the last one is an error if it ended early."""
     ready, waiting, begun = False, list(job.tasks), time.perf_counter()
     with closing(follow(command, job.reports, log, patience)) as reports:

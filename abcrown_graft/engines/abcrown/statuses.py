@@ -37,7 +37,13 @@ class Outcome:
 
 
 def failed(reason: str, seconds: float = 0.0, out_of_memory: bool = False) -> Outcome:
-    """An instance without an answer."""
+    """An instance without an answer.
+
+    Args:
+        reason: what went wrong, in one line.
+        seconds: that it took.
+        out_of_memory: whether that was for want of memory.
+    """
     verdict = Verdict.OUT_OF_MEMORY if out_of_memory else Verdict.ERROR
     return Outcome(verdict, str(verdict), seconds, reason=reason)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,13 +72,13 @@ class AbcrownVerification(Verification):
         precision = "float64" if self.settings.double else "float32"
         return f"abcrown ({versions}, {self.device}, {precision}; its output: {self.log.resolve()})"
 
-    def _results(self, chosen: list[int]) -> Iterator[InstanceResult]:
+    def _results(self, chosen: list[int]) -> Generator[InstanceResult, None, None]:
         subject = self._subject()
         for begin in range(0, len(chosen), PART):
             with closing(self._part(subject, chosen[begin : begin + PART])) as results:
                 yield from results
 
-    def _part(self, subject: Subject, chosen: list[int]) -> Iterator[InstanceResult]:
+    def _part(self, subject: Subject, chosen: list[int]) -> Generator[InstanceResult, None, None]:
         images, labels = (values[chosen].to(self.device) for values in (self.data.images, self.data.labels))
         batch = Batch(subject, self.settings, images, labels, chosen, self.specify)
         decide_clean(batch, self.config["solver.batch_size"])
@@ -91,7 +91,7 @@ class AbcrownVerification(Verification):
                     self._save_counterexample(result.index, batch.counterexamples[k])
                 yield result
 
-    def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Iterator[Finding]:
+    def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Generator[Finding, None, None]:
         """What α,β-CROWN finds; memory that is cached here would be missing there."""
         if not tasks:
             return
