@@ -47,7 +47,7 @@ class SingleCommand(Command):
     """A subcommand that reads one configuration.
 
     Attributes:
-        run: does it, given the configuration and the parsed words; returns the exit code.
+        run: does the work, given the configuration and the parsed words; returns the exit code.
         takes_file: whether `--config FILE`, which is optional, names a YAML file; else there are only flags.
     """
 
@@ -60,7 +60,7 @@ class SeveralCommand(Command):
     """A subcommand that reads several configurations, the YAML files `FILE...`.
 
     Attributes:
-        run: does it, given the configurations and the parsed words; returns the exit code.
+        run: does the work, given the configurations and the parsed words; returns the exit code.
     """
 
     run: Callable[[Sequence[Config], argparse.Namespace], int]
@@ -195,7 +195,7 @@ def _alone(config: Config, name: str, stage: Callable[[Config, Reporter], Path])
 
 
 def _done(what: str, path: Path) -> int:
-    """Tells where the result lies; the exit code."""
+    """Prints where the result lies; returns the exit code."""
     print(f"{what}: {path.resolve()}")
     return 0
 

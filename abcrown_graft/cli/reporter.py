@@ -1,4 +1,4 @@
-"""How the stages' news reach the user of a command line."""
+"""Prints the news of the pipeline's stages for the user of a command line."""
 
 from __future__ import annotations
 

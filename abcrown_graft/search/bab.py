@@ -28,7 +28,7 @@ CHECKED_POINTS = 8  # of a batch that is open, the worst points are tried as cou
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How hard to search.
+    """The effort of a search.
 
     Attributes:
         batch_size: subproblems bounded at once.
@@ -51,7 +51,7 @@ class SearchSettings:
 
 @dataclass(eq=False)
 class SearchResult:
-    """The outcome.
+    """The outcome of a search.
 
     Attributes:
         verdict: what was found.

@@ -55,13 +55,21 @@ def intercept_scores(found: Optimized) -> Tensor:
 
 @BRANCHING.register("babsr")
 def babsr(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
-    """The neuron of the largest estimated improvement, ties broken by the intercept term; see `Rule`."""
+    """The neuron of the largest estimated improvement, ties broken by the intercept term.
+
+    Args:
+        core, found, settings: see `Rule`.
+    """
     return (gap_scores(found) + 1e-3 * intercept_scores(found)).argmax(0)
 
 
 @BRANCHING.register("random")
 def random(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
-    """A free neuron at random; see `Rule`."""
+    """A free neuron at random.
+
+    Args:
+        core, found, settings: see `Rule`.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
     chance = torch.rand(found.duals.split.shape, generator=generator).to(found.lower.device)
     return torch.where(found.duals.split == 0, chance, -1.0).argmax(0)
@@ -72,7 +80,10 @@ def kfsb(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tenso
     """Filtered smart branching: the best `candidates` of two scores are tried, the best pair of children wins.
 
     De Palma et al. 2021, "Improved branch and bound for neural network verification via Lagrangian
-    decomposition", section 5; the children are bounded once, without optimisation. See `Rule`.
+    decomposition", section 5; the children are bounded once, without optimisation.
+
+    Args:
+        core, found, settings: see `Rule`.
     """
     gap, intercept = gap_scores(found), intercept_scores(found)
     k = min(settings.candidates, len(gap))

@@ -35,7 +35,7 @@ LATENESS = 1.0  # seconds that HiGHS goes on after its limit; measured, up to 1.
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a solver says.
+    """A solver's answer.
 
     Attributes:
         verdict: `VERIFIED` if the minimum is positive, `FALSIFIED` if `accept` took a point, else why neither.

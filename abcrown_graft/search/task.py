@@ -1,4 +1,4 @@
-"""What a search wants computed: it yields tasks and is sent their results, so that several searches can share them."""
+"""The tasks of a search. It yields them and is sent their results, so that several searches can share a batch."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Verifier(abcrown.ABCROWN):
     left_open = False
 
     def incomplete_verifier(self, model_ori: Any, interm_bounds: Any = None) -> tuple[str, dict[str, Any]]:
-        """As it is; called once for an instance that no attack has decided."""
+        """As in the base class, which calls it once for each instance that no attack has decided."""
         status, result = super().incomplete_verifier(model_ori, interm_bounds)
         self.left_open = status == "unknown"
         return status, result

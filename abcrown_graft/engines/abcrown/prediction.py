@@ -1,4 +1,4 @@
-"""The original model's outputs on clean images, whatever goes wrong with some of them."""
+"""The original model's outputs on clean images, also where it fails on some of them."""
 
 from __future__ import annotations
 

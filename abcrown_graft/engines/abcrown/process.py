@@ -18,7 +18,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ended:
-    """The last thing that is known of a process.
+    """How a process ended.
 
     Attributes:
         code: exit code, negative for a signal; None if it was ended here because of what it wrote.
@@ -35,7 +35,7 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """One line."""
+        """How it ended, in one line."""
         if self.code is None:
             return self.words
         if self.killed:

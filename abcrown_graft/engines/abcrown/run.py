@@ -1,4 +1,4 @@
-"""Has the tasks of a batch done by α,β-CROWN, in as many processes as it takes."""
+"""Lets α,β-CROWN do the tasks of a batch, in as many processes as it takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.engines.abcrown.job import FINDING_KIND, LAST, Job, Task, write_job
-from abcrown_graft.engines.abcrown.locate import Search
+from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.engines.abcrown.process import Ended, Report, follow
 from abcrown_graft.errors import EngineError, FileFormatError
 from abcrown_graft.files import load_tensors
@@ -39,7 +39,7 @@ class Finding:
 
 def do_tasks(
     config: Config,
-    found: Search,
+    found: Installation,
     instances: Mapping[str, Tensor],
     tasks: Sequence[Task],
     log: Path,

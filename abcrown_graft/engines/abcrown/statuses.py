@@ -49,7 +49,7 @@ def failed(reason: str, seconds: float = 0.0, out_of_memory: bool = False) -> Ou
 
 
 def outcome_of(report: Mapping[str, Any]) -> Outcome:
-    """What the report on an instance says; a report that says it badly is an `error`.
+    """The outcome that the report on an instance states; a malformed report is an `error`.
 
     α,β-CROWN's `unknown` is a `timeout` if the instance had its time.
     """

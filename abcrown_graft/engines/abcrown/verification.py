@@ -19,7 +19,7 @@ from abcrown_graft.engines.abcrown.counting import count_instability, is_counted
 from abcrown_graft.engines.abcrown.guards import Circumstances, check_guards
 from abcrown_graft.engines.abcrown.instances import instance_tensors
 from abcrown_graft.engines.abcrown.job import Task, is_named
-from abcrown_graft.engines.abcrown.locate import Search
+from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.engines.abcrown.prediction import decide_clean
 from abcrown_graft.engines.abcrown.run import CHILD, Finding, do_tasks
 from abcrown_graft.engines.abcrown.statuses import Outcome, outcome_of
@@ -38,7 +38,7 @@ from abcrown_graft.verify.recorder import InstabilityRecorder
 
 METHODS = ("crown", "alpha-crown")
 PART = 256  # images given to one process
-# What does not change a verdict, or is in the header as what was read.
+# Keys that change no verdict, or that name files whose contents the header states.
 _NOT_SETTINGS = (
     *("general.engine", "general.abcrown_path", "general.abcrown_log", "general.progress", "general.results_file"),
     *("general.root_path", "general.save_adv_example", "attack.cex_path", "model.name", "model.path", "data."),
@@ -61,13 +61,13 @@ class AbcrownVerification(Verification):
         child: the command that does a job.
     """
 
-    found: Search
+    found: Installation
     log: Path
     child: Sequence[str] = CHILD
 
     @property
     def engine(self) -> str:
-        """What decides, in words."""
+        """The engine, its versions, device and precision, in words."""
         versions = f"α,β-CROWN {self.found.verifier.version}, auto_LiRPA {self.found.lirpa.version}"
         precision = "float64" if self.settings.double else "float32"
         return f"abcrown ({versions}, {self.device}, {precision}; its output: {self.log.resolve()})"
@@ -138,7 +138,7 @@ class AbcrownVerification(Verification):
         return replace(batch.result(k), lower_bound=outcome.lower_bound)
 
 
-def prepare_abcrown(config: Config, found: Search) -> AbcrownVerification:
+def prepare_abcrown(config: Config, found: Installation) -> AbcrownVerification:
     """Loads and checks everything a run needs; nothing is written but the head of the results file.
 
     Raises:
