@@ -43,5 +43,5 @@ def _refuse(message: str) -> int:
 
 
 def _silence_stdout() -> None:
-    """Nobody reads stdout any more; what is left in its buffer must not raise again when Python exits."""
+    """Points stdout at nothing: its reader is gone, and flushing its buffer when Python exits must not raise again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

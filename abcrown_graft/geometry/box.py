@@ -25,10 +25,6 @@ class Box:
         """The same box elsewhere or in another precision."""
         return Box(self.lower.to(device=device, dtype=dtype), self.upper.to(device=device, dtype=dtype))
 
-    def intersect(self, other: Box) -> Box:
-        """The points that lie in both boxes."""
-        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
-
     def clamp(self, points: Tensor) -> Tensor:
         """The nearest points inside; `points` broadcasts against the bounds."""
         return torch.minimum(torch.maximum(points, self.lower), self.upper)

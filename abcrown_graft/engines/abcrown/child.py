@@ -49,7 +49,7 @@ def _reports(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def _end_with_parent() -> None:
-    """The standard input ends when the parent does; nobody is left to read the reports then.
+    """Ends this process and what it started when its parent ends, and with it the standard input.
 
     It is read without the lock of `sys.stdin`, which Python could not take back from this thread at its end.
     """

@@ -1,4 +1,4 @@
-"""What the process that runs α,β-CROWN is told: a folder with its configuration, the images and a list of tasks."""
+"""The job of a process that runs α,β-CROWN: a folder with its configuration, the images and a list of tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
-from abcrown_graft.engines.abcrown.locate import Search
+from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.files import save_tensors
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _REPLACED = (
 
 @dataclass(frozen=True)
 class Task:
-    """One image.
+    """What is to be done about one image.
 
     Attributes:
         index: of the image in its data set.
@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """What a folder says.
+    """The contents of a job's folder.
 
     Attributes:
         folder: where the job lies, and where findings go.
@@ -87,14 +87,17 @@ class Job:
 
 
 def write_job(
-    folder: Path, config: Config, found: Search, instances: Mapping[str, Tensor], tasks: Sequence[Task]
+    folder: Path, config: Config, found: Installation, instances: Mapping[str, Tensor], tasks: Sequence[Task]
 ) -> Job:
     """Writes the files of a job.
 
     Args:
         folder: an empty one.
+        config: of the parent process.
+        found: where α,β-CROWN and auto_LiRPA are.
         instances: by name, a row for each image: `images`, `lower` and `upper` `(n, *shape)`, normalised; `labels`,
             `runnerup` and `targets` `(n,)`; `outputs` `(n, classes)` of our model on the clean images.
+        tasks: in the order in which they are to be done.
     """
     paths = tuple(str(part.folder) for part in (found.lirpa, found.verifier))
     file = None if config.file is None else str(config.file.absolute())
