@@ -1,7 +1,7 @@
 """From a torch module to the network graph.
 
 The module is traced symbolically and run once on zeros, so that shapes (`x.view(x.size(0), -1)`)
-are concrete. Each traced call is then translated by a rule (`rules_modules.py`, `rules_calls.py`);
+are concrete. Each traced call is then translated by the rule that an operator files for it (`translation.py`);
 one without a rule is an error that names it. Operations that the output does not depend on are left
 out. Batch normalisation and constant scalings are folded into the layer before them.
 """
@@ -18,10 +18,8 @@ from abcrown_graft.errors import AbcrownGraftError, ModelError, UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fold import fold_scales
 from abcrown_graft.network.graph import Network, Node
-from abcrown_graft.network.rules_calls import CALL_RULES, Call
-from abcrown_graft.network.rules_modules import MODULE_RULES, grafted_relu
-from abcrown_graft.nn.activation import GraftedReLU
-from abcrown_graft.nn.sites import is_relu, site_names, symbolic_trace
+from abcrown_graft.network.translation import CALL_RULES, MODULE_RULES, Call
+from abcrown_graft.nn.sites import site_names, symbolic_trace
 
 INPUT = "input"
 _BATCH = 2
@@ -135,7 +133,7 @@ class _Reader:
         operator = self._operator(node)
         sources = [n for n in _flat_arguments(node) if n in self.names]
         inputs = tuple(self.names[n] for n in sources)
-        element_wise = isinstance(operator, (op.Scale, op.Add, op.Activation))
+        element_wise = operator is not None and operator.element_wise
         if element_wise and any(self.values[n].shape != self.values[node].shape for n in sources):
             raise UnsupportedError(f"{_describe(self.traced, node)} broadcasts its input to another shape")
         if operator is None:
@@ -145,9 +143,6 @@ class _Reader:
 
     def _operator(self, node: fx.Node) -> op.Operator | None:
         """The node's operator, or None for the identity."""
-        if is_relu(self.traced, node):
-            module = self.traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-            return grafted_relu(module) if isinstance(module, GraftedReLU) else op.ReLU()
         if node.op == "call_module":
             module = self.traced.get_submodule(str(node.target))
             rule = MODULE_RULES.get(type(module))

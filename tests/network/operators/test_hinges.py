@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from abcrown_graft.bounds.relaxation import Relaxation, relax
-from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
+from abcrown_graft.network.relaxation import Relaxation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +42,7 @@ LINES = {"grafted": grafted([True], 0.4, 0.3), "falling": grafted([True], -0.75,
 
 def lines_at(lower: float, upper: float, operator: op.Activation) -> list[Fraction]:
     z = Box(torch.tensor([[lower]], dtype=torch.float64), torch.tensor([[upper]], dtype=torch.float64))
-    return [Fraction(line.item()) for line in vars(relax(operator, z)).values()]
+    return [Fraction(line.item()) for line in vars(operator.relax(z)).values()]
 
 
 def grid(lower: float, upper: float) -> Tensor:
@@ -57,7 +55,7 @@ def assert_encloses(operator: op.Activation, lower: float, upper: float) -> None
     """Exact rational arithmetic; slopes and intercepts may be a few roundings off, relative to their terms."""
     below, low_intercept, above, up_intercept = lines_at(lower, upper, operator)
     points = grid(lower, upper)
-    values = apply(operator, points.unsqueeze(1)).squeeze(1)
+    values = operator.value(points.unsqueeze(1)).squeeze(1)
     for z, f in zip(map(Fraction, points.tolist()), map(Fraction, values.tolist()), strict=True):
         slack = Fraction(2) ** -50 * (abs(f) + abs(z) + max(abs(Fraction(lower)), abs(up_intercept)))
         slack = slack if max(-lower, upper) > 1e-290 else 4 * slack + Fraction(5e-324)
@@ -105,7 +103,7 @@ def test_hand_computed_lines(ends: tuple[float, float], slope: float, expected: 
 
 def test_grafted_and_other_neurons_of_one_layer_get_their_own_lines():
     z = Box(-torch.ones(2, 2).double(), torch.ones(2, 2).double())
-    lines = relax(grafted([True, False], 0.25, 2.0), z)
+    lines = grafted([True, False], 0.25, 2.0).relax(z)
     assert lines.upper_slope.tolist() == [[0.25, 0.5]] * 2
     assert lines.upper_intercept.tolist() == [[2.0, 0.5]] * 2
     assert lines.lower_intercept.tolist() == [[2.0, 0.0]] * 2
@@ -113,7 +111,7 @@ def test_grafted_and_other_neurons_of_one_layer_get_their_own_lines():
 
 def test_unknown_ends_give_unknown_lines():
     nan = torch.tensor([[float("nan")]])
-    lines = relax(op.ReLU(), Box(nan, torch.ones(1, 1)))
+    lines = op.ReLU().relax(Box(nan, torch.ones(1, 1)))
     assert (lines.upper_slope.isnan() | lines.upper_intercept.isnan()).all()
 
 
@@ -122,9 +120,8 @@ def test_indexing_picks_the_lines_of_images():
     assert lines[torch.tensor([2])].upper_intercept.tolist() == [[5.0]]
 
 
-def test_an_activation_without_a_rule_is_named():
-    class Sine(op.Activation):
-        pass
-
-    with pytest.raises(UnsupportedError, match="Sine"):
-        relax(Sine(), Box(torch.zeros(1), torch.ones(1)))
+def test_slopes_of_an_unstable_and_of_stable_neurons():
+    z = Box(torch.tensor([[-1.0, 0.0, -2.0]]), torch.tensor([[1.0, 2.0, 0.0]]))
+    for operator, low in ((op.ReLU(), 0.0), (op.LeakyReLU(0.25), 0.25)):
+        found = operator.slopes(z)
+        assert found.lower.tolist() == [[low, 1, low]] and found.upper.tolist() == [[1, 1, low]]
