@@ -83,6 +83,14 @@ def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, shape: tuple[int, ...])
     return op.Scale(scale.to(dtype).view(channels), shift.to(dtype).view(channels))
 
 
+def batch_norm_steps(module: Any, shape: tuple[int, ...]) -> tuple[op.Scale, op.Scale]:
+    """A batch normalisation as two operators, so that the magnitude of each of its terms shows."""
+    mean = module.running_mean.view(-1, *(1,) * (len(shape) - 1))
+    whole = _batch_norm(module, shape)
+    assert isinstance(whole, op.Scale)
+    return op.Scale(torch.ones_like(mean), -mean), op.Scale(whole.scale, whole.shift + whole.scale * mean)
+
+
 @_rule(nn.AvgPool2d)
 def _avg_pool(module: nn.AvgPool2d, shape: tuple[int, ...]) -> op.Operator:
     padding = pair(module.padding)
