@@ -151,6 +151,7 @@ def prepare_abcrown(config: Config, found: Installation) -> AbcrownVerification:
     data = inputs.images(config)
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
+    check_images(model, data.images[indices])
     specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data, METHODS)
     checked_counterexample_path(config)

@@ -128,3 +128,10 @@ def _div(call: Call) -> Scale:
         raise UnsupportedError(f"{call.where}: division by a tensor that depends on the input")
     divisor = call.constant(1, call.args[0])
     return Scale((1 / divisor.double()).to(divisor.dtype), call.args[0].new_zeros(()))
+
+
+def batch_norm_steps(module: nn.BatchNorm1d | nn.BatchNorm2d, shape: Shape) -> tuple[Scale, Scale]:
+    """A batch normalisation as two operators, so that the magnitude of each of its terms shows."""
+    mean = module.running_mean.view(-1, *(1,) * (len(shape) - 1))
+    whole = _batch_norm(module, shape)
+    return Scale(torch.ones_like(mean), -mean), Scale(whole.scale, whole.shift + whole.scale * mean)
