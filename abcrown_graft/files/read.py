@@ -170,7 +170,7 @@ def _at_most(file: BinaryIO | gzip.GzipFile, size: int) -> bytes | None:
 def _words(size: int) -> str:
     """A number of bytes, in the largest unit that divides it."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if size % unit == 0:
+        if size >= unit and size % unit == 0:
             return f"{size // unit} {name}"
     return f"{size} bytes"
 
