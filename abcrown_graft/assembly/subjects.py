@@ -92,7 +92,7 @@ def make_case(network: OpenNetwork, index: int, path: Path, found: Property, spe
     started = time.perf_counter()
     _check_interface(network, path, found.interface)
     _compare(network, found.queries)
-    return Case(index, found.queries, _judge(path), spent + time.perf_counter() - started)
+    return Case(index, found.queries, _judge(path), spent + time.perf_counter() - started, found.warning)
 
 
 def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> None:

@@ -14,7 +14,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.abcrown.locate import Installation
-from abcrown_graft.files import save_tensors
+from abcrown_graft.files import Limit, parse_json, read_text, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ OWN_CONFIG, ABCROWN_CONFIG, INSTANCES, JOB, REPORTS = (
     *("config.yaml", "abcrown.yaml", "instances.safetensors", "job.json", "reports.jsonl"),
 )
 INSTANCES_KIND, FINDING_KIND = "abcrown-instances", "abcrown-finding"
+LIMIT = Limit(2**30, "which no job is")
 LAST = "last"  # in a report after which the process ends, although tasks are left
 # Where the model, the images and the results are; the process is told in other ways.
 _REPLACED = (
@@ -113,7 +114,7 @@ def write_job(
 
 def read_job(folder: Path) -> Job:
     """The job that `write_job` left in a folder."""
-    told = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    told = parse_json(read_text(folder / JOB, LIMIT))
     tasks = tuple(Task(**task) for task in told["tasks"])
     return Job(folder, tuple(told["paths"]), told["config_file"], told["method"], tasks)
 

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from abcrown_graft.errors import EngineError
+from abcrown_graft.files import Limit, read_bytes
 
 GUIDE = "https://github.com/Verified-Intelligence/alpha-beta-CROWN#installation-and-setup"
 OLDEST = "0.7"  # of both
@@ -171,7 +172,8 @@ def _lirpa_part(folder: Path, source: str) -> Part:
 
 
 def _part(folder: Path, version_file: Path, source: str) -> Part:
-    text = version_file.read_text(encoding="utf-8", errors="replace") if version_file.is_file() else ""
+    limit = Limit(2**26, "which no source file is")
+    text = read_bytes(version_file, limit).decode("utf-8", "replace") if version_file.is_file() else ""
     version = _VERSION.search(text)
     return Part(folder.resolve(), version[1] if version else None, source)
 

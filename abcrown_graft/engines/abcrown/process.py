@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from abcrown_graft.files import parse_json
 
 POLL = 0.05  # seconds
 Report = Mapping[str, Any]
@@ -98,7 +99,7 @@ def _new_lines(process: subprocess.Popen[bytes], lines: Any, patience: float | N
 
 def _parsed(line: bytes) -> Report | Ended:
     try:
-        report = json.loads(line)
+        report = parse_json(line.decode())
     except ValueError:
         report = None
     if isinstance(report, dict):

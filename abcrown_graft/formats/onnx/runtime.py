@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from abcrown_graft.bounds.evaluation import value_and_rounding
 from abcrown_graft.errors import ModelError, UnsupportedError
-from abcrown_graft.formats.onnx.model_file import GZIP_MAGIC, first_line, read_bytes
+from abcrown_graft.files import GZIP_MAGIC, check_regular
+from abcrown_graft.formats.onnx.model_file import first_line, read_bytes
 from abcrown_graft.formats.onnx.reader import OnnxNetwork, numpy_dtype
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
@@ -130,6 +131,7 @@ def _session(path: Path) -> Any:
     options.log_severity_level = FATAL_ONLY
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # as it is written
     options.intra_op_num_threads = 1
+    check_regular(path)
     with path.open("rb") as file:
         compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     source = read_bytes(path) if compressed else str(path)  # from a path, external data are found
