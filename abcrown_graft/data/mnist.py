@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from abcrown_graft.data.images import ImageData, check_labels, pixels_from_bytes
+from abcrown_graft.data.images import BYTE_LEVELS, ImageData, check_labels, pixels_from_bytes
 from abcrown_graft.data.locate import LIMIT, all_in, for_split, missing, read_bytes
 from abcrown_graft.data.registry import DATASETS
 from abcrown_graft.errors import DataError
@@ -46,7 +46,7 @@ def load_mnist(split: str, data_dir: Path) -> ImageData:
     if len(images) != len(labels):
         raise DataError(f"{image_path}: {len(images)} images, but {label_path} has {len(labels)} labels")
     check_labels(labels, 10, str(label_path))
-    return ImageData("MNIST", split, pixels_from_bytes(images[:, None]), labels, 10)
+    return ImageData("MNIST", split, pixels_from_bytes(images[:, None]), labels, 10, levels=BYTE_LEVELS)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from abcrown_graft.data.images import ImageData, pixels_from_bytes
+from abcrown_graft.data.images import BYTE_LEVELS, ImageData, pixels_from_bytes
 from abcrown_graft.data.locate import all_in, for_split, missing, reason
 from abcrown_graft.data.registry import DATASETS
 from abcrown_graft.errors import DataError
@@ -38,7 +38,7 @@ def load_svhn(split: str, data_dir: Path) -> ImageData:
         raise missing("SVHN", split, [name], folders, f"{name} (format 2, cropped digits)")
     pixels, labels = _read_mat(path)
     images = pixels_from_bytes(pixels.transpose(3, 2, 0, 1))
-    return ImageData("SVHN", split, images, torch.from_numpy(labels % 10), 10)
+    return ImageData("SVHN", split, images, torch.from_numpy(labels % 10), 10, levels=BYTE_LEVELS)
 
 
 def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
