@@ -19,15 +19,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.rounding import absolute
-from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
-from abcrown_graft.network.graph import Network, Node
+from abcrown_graft.network.graph import Network
 
 CERTAINTY = 8.0
 """λ: the probability that an output is off by more is 3e-14."""
-_ELEMENTWISE = 8
-"""Roundings per number of an element-wise operator, of the constants that a module computes for it included."""
 
 
 def value_and_rounding(network: Network, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,22 +66,8 @@ def _values(network: Network, points: Tensor) -> tuple[dict[str, Tensor], dict[s
         values[network.input.name] = points.detach().clone().requires_grad_()
         for node in network.nodes[1:]:
             sources = [values[name] for name in node.inputs]
-            values[node.name] = apply(node.operator, *sources)
-            if roundings(node):
-                sums = absolute(node.operator, *(source.detach().abs() for source in sources))
-                terms[node.name] = roundings(node), sums
+            values[node.name] = node.operator.value(*sources)
+            if node.operator.roundings:
+                sums = node.operator.magnitude(*(source.detach().abs() for source in sources))
+                terms[node.name] = node.operator.roundings, sums
     return values, terms
-
-
-def roundings(node: Node) -> int:
-    """How often a term of the longest sum that an operator forms is rounded, as product and in partial sums."""
-    operator = node.operator
-    if isinstance(operator, (op.Conv2d, op.Linear)):
-        return operator.weight[0].numel() + 1
-    if isinstance(operator, op.AvgPool2d):
-        return operator.kernel[0] * operator.kernel[1] + 1
-    if isinstance(operator, op.Add):
-        return 1
-    if isinstance(operator, (op.Reshape, op.Pad, op.Concat, op.Select, op.ReLU)):
-        return 0
-    return _ELEMENTWISE

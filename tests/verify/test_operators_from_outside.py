@@ -41,6 +41,7 @@ class CumSum(op.NonNegative, op.WithoutWindows):
     """Sums of the first numbers of a vector."""
 
     element_wise = True
+    roundings = 8
     mixes = True
     copies = True
 
