@@ -11,9 +11,7 @@ from other_process import python
 from abcrown_graft.formats.results import read_results
 
 PROGRAM = "import sys; from abcrown_graft.cli.abcrown import main; sys.exit(main())"
-WORDS = (
-    "--config exp_configs/digits_graft.yaml --end 500 --batch_size 1 --complete_verifier skip"
-)
+WORDS = "--config exp_configs/digits_graft.yaml --end 500 --batch_size 1 --complete_verifier skip"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
