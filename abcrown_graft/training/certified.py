@@ -71,7 +71,11 @@ def margin_bounds(network: Network, box: Box, labels: Tensor, beta: float) -> Te
     rows = robustness_rows(labels, network.output.shape[0], box.lower.dtype)
     if beta == 0:
         return interval_margins(network, boxes, rows)
-    lines = {node.name: relax(node.operator, boxes[node.inputs[0]]) for node in network.activations}
+    lines = {
+        node.name: relax(node.operator, boxes[node.inputs[0]])
+        for node in network.nodes
+        if isinstance(node.operator, op.Activation)
+    }
     crown = lower_bound(network, network.output.name, rows, lines, box)
     return crown if beta == 1 else beta * crown + (1 - beta) * interval_margins(network, boxes, rows)
 
