@@ -23,7 +23,7 @@ from abcrown_graft.models.weights import package_folder
 from abcrown_graft.pipeline import evaluation, reporting, scoring, training
 from abcrown_graft.pipeline.run import run_alone, run_pipeline
 from abcrown_graft.pipeline.stages import pipeline_stages
-from abcrown_graft.report.outcome import read_outcomes
+from abcrown_graft.report.outcome import read_all_outcomes
 from abcrown_graft.verdict import InstanceResult
 
 STAGES = ["train", "instability", "significance gradient", "mask", "tune"]
@@ -71,7 +71,7 @@ def test_everything_lies_in_the_output_folder(finished: tuple[Path, list[str]]) 
 
 
 def test_the_report_compares_the_two_networks(finished: tuple[Path, list[str]]) -> None:
-    baseline, grafted = read_outcomes(finished[0] / "out")
+    baseline, grafted = read_all_outcomes([finished[0] / "out"])
     assert (baseline.name, grafted.name) == ("baseline", "grafted")
     assert (baseline.grafted, grafted.grafted) == (0, 0.5)
     assert baseline.instances == grafted.instances == 12
@@ -107,7 +107,8 @@ def test_another_ratio_makes_a_new_grafted_network_of_the_same_plain_one(copy: P
     old = {path.name: path.read_bytes() for path in (copy / "out").iterdir()}
     heads, lines = run(miniature(copy, mask__ratio=0.25))
     assert heads == AFTER_MASK
-    assert GraftMask.load(copy / "out" / "mask.safetensors").fraction == pytest.approx(0.25, abs=1e-3)
+    mask = GraftMask.load(copy / "out" / "mask.safetensors")
+    assert mask.count / mask.size == pytest.approx(0.25, abs=1e-3)
     kept = (
         "mask.1.safetensors",
         "tune.1.safetensors",

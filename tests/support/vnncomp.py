@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from network_module import NetworkModule
 from torch import Tensor
 
-from abcrown_graft.formats.onnx.module import NetworkModule
 from abcrown_graft.formats.onnx.reader import read_onnx
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.geometry.specification import Specification

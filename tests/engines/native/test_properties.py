@@ -19,7 +19,7 @@ from abcrown_graft.engines.native.properties import in_batches, prepare_properti
 from abcrown_graft.errors import ConfigError, FileFormatError, ModelError
 from abcrown_graft.formats.counterexample import read_counterexample
 from abcrown_graft.formats.onnx.reader import read_onnx
-from abcrown_graft.formats.onnx.runtime import run_onnxruntime
+from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule
 from abcrown_graft.formats.results import ResultsFile, read_results
 from abcrown_graft.formats.vnnlib.judge import satisfies
 from abcrown_graft.formats.vnnlib.read import read_formula
@@ -71,7 +71,7 @@ def assert_counterexample(path: Path, network: Path, about: Path) -> None:
     """Inputs and outputs, read as float32, are what the property asserts, exactly, and what onnxruntime computes."""
     inputs, outputs = (values.float().double() for values in read_counterexample(path))
     assert satisfies(read_formula(about), inputs.tolist(), outputs.tolist())
-    assert torch.equal(run_onnxruntime(read_onnx(network), network, inputs[None])[0], outputs)
+    assert torch.equal(OnnxruntimeModule(read_onnx(network), network)(inputs[None])[0], outputs)
 
 
 class TestLists:
