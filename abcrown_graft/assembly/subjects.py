@@ -19,7 +19,7 @@ from abcrown_graft.formats.vnnlib.judge import satisfies
 from abcrown_graft.formats.vnnlib.query import Query
 from abcrown_graft.formats.vnnlib.read import Property, read_formula, read_property
 from abcrown_graft.formats.vnnlib.specify import to_specification
-from abcrown_graft.models.load import LoadedModel
+from abcrown_graft.models.load import LoadedModel, check_images
 from abcrown_graft.verify.problem import Subject
 from abcrown_graft.verify.properties import Case, Judge
 
@@ -35,6 +35,7 @@ class OpenNetwork:
         subject: see there; for a file, `module` is onnxruntime.
         dtype: what it computes in.
         onnx, runtime: what was read from the file, and the file itself; None for a torch model.
+        model: the torch model; None for a file.
     """
 
     name: str
@@ -42,6 +43,7 @@ class OpenNetwork:
     dtype: torch.dtype
     onnx: OnnxNetwork | None = None
     runtime: OnnxruntimeModule | None = None
+    model: LoadedModel | None = None
 
     @property
     def inputs(self) -> int:
@@ -69,7 +71,8 @@ def open_onnx(path: Path, device: str, double: bool) -> OpenNetwork:
 
 def open_model(name: str, model: LoadedModel, device: str, double: bool) -> OpenNetwork:
     """A torch model as such a network."""
-    return OpenNetwork(name, Subject.prepare(model.module, model.exact, device, double), torch.float32)
+    subject = Subject.prepare(model.module, model.exact, device, double)
+    return OpenNetwork(name, subject, torch.float32, model=model)
 
 
 def read_case(network: OpenNetwork, index: int, path: Path, spent: float = 0.0) -> Case:
@@ -89,7 +92,7 @@ def make_case(network: OpenNetwork, index: int, path: Path, found: Property, spe
     started = time.perf_counter()
     _check_interface(network, path, found.interface)
     _compare(network, found.queries)
-    return Case(index, found.queries, _judge(path), spent + time.perf_counter() - started)
+    return Case(index, found.queries, _judge(path), spent + time.perf_counter() - started, found.warning)
 
 
 def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> None:
@@ -111,10 +114,13 @@ def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> 
 
 
 def _compare(network: OpenNetwork, queries: Sequence[Query]) -> None:
-    if network.onnx is None or network.runtime is None or not queries:
+    if not queries:
         return
-    box = to_specification(queries[:BOXES_COMPARED], network.onnx.network.input.shape).box
-    check_against_onnxruntime(network.onnx, network.runtime.path, box, POINTS, module=network.runtime)
+    box = to_specification(queries[:BOXES_COMPARED], network.subject.exact.input.shape).box
+    if network.model is not None:
+        check_images(network.model, box.lower + (box.upper - box.lower) / 2)
+    if network.onnx is not None and network.runtime is not None:
+        check_against_onnxruntime(network.onnx, network.runtime.path, box, POINTS, module=network.runtime)
 
 
 def _judge(path: Path) -> Judge:

@@ -68,8 +68,8 @@ class ImageData:
     def fingerprint(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of shape, pixels, labels and what else there is."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(np.ascontiguousarray(self.images.detach().cpu().numpy(), dtype="<f4"))
-        digest.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8"))
+        digest.update(np.ascontiguousarray(self.images.detach().cpu().numpy(), dtype="<f4").data)
+        digest.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8").data)
         for name in ("targets", "lower", "upper", "pixels"):
             if (values := getattr(self, name)) is not None:
                 digest.update(name.encode() + np.ascontiguousarray(values.cpu().numpy(), dtype="<f8").tobytes())

@@ -28,10 +28,6 @@ class Box:
         lower, upper = self.lower.to(device=device), self.upper.to(device=device)
         return Box(lower, upper) if dtype is None else Box(rounded_down(lower, dtype), rounded_up(upper, dtype))
 
-    def intersect(self, other: Box) -> Box:
-        """The points that lie in both boxes."""
-        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
-
     def clamp(self, points: Tensor) -> Tensor:
         """The nearest points inside; `points` broadcasts against the bounds."""
         return torch.minimum(torch.maximum(points, self.lower), self.upper)

@@ -141,6 +141,11 @@ def robustness_rows(labels: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
     """Margins of the true class over every other, `(batch, outputs - 1, outputs)`.
 
     Row j of image i maps the output y to `y[label_i] - y[j']`; all must be positive.
+
+    Args:
+        labels: true classes, `(batch,)`.
+        outputs: number of classes.
+        dtype: of the rows.
     """
     unit = torch.eye(outputs, dtype=dtype, device=labels.device)
     others = torch.arange(outputs - 1, device=labels.device).expand(len(labels), -1)

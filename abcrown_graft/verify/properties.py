@@ -38,12 +38,14 @@ class Case:
         queries: its boxes with what is unsafe there; none at all: there is no counterexample.
         judge: whether input `shape` and output `(outputs,)` are a counterexample indeed.
         spent: seconds of its time that are gone already.
+        warning: what is remarkable of the property; the `reason` of a result that has no other.
     """
 
     index: int
     queries: tuple[Query, ...]
     judge: Judge
     spent: float = 0.0
+    warning: str | None = None
 
 
 def verify_properties(
@@ -63,11 +65,10 @@ def verify_properties(
         on_counterexample: called with index and counterexample before its verdict is yielded.
     """
     run = _Run(subject, settings, dtype, on_counterexample)
+    warnings = {case.index: case.warning for case in cases}
     for together, neighbours in itertools.groupby(cases, run.can_share):
-        if together:
-            yield from run.many(list(neighbours))
-        else:
-            yield from map(run.one, neighbours)
+        for result in run.many(list(neighbours)) if together else map(run.one, neighbours):
+            yield result if result.reason is not None else replace(result, reason=warnings[result.index])
 
 
 @dataclass(frozen=True, eq=False)

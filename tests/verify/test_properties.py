@@ -181,3 +181,21 @@ def test_a_point_that_the_model_takes_in_double(norm):
     double = Subject(copy.deepcopy(norm.module).double(), norm.network, norm.exact)
     (result,) = verify_properties(double, [case(0, BAD)], SETTINGS, torch.float64, found.__setitem__)
     assert result.verdict is Verdict.FALSIFIED and found[0].dtype == torch.float64
+
+
+def test_what_is_remarkable_of_a_property_is_the_reason_of_its_result(norm):
+    told = "p.vnnlib:7: lines 5 and 7 contradict each other"
+    cases = [
+        Case(3, (), lambda point, output: True, warning=told),
+        Case(4, (query(-1.0),), lambda point, output: True, warning=told),
+        Case(5, (query(-1.0),), lambda point, output: False, warning=told),
+        Case(6, (query(-1.0),), lambda point, output: True),
+    ]
+    found = {
+        result.index: (result.verdict, result.reason)
+        for result in verify_properties(norm, cases, SETTINGS, torch.float32)
+    }
+    assert found[3] == (Verdict.VERIFIED, told)
+    assert found[4] == (Verdict.FALSIFIED, told)
+    assert found[5] == (Verdict.UNKNOWN, NOT_EXACT)
+    assert found[6] == (Verdict.FALSIFIED, None)

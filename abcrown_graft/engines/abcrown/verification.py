@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from abcrown_graft.engines.abcrown.counting import count_instability, is_counted
 from abcrown_graft.engines.abcrown.guards import Circumstances, check_guards
 from abcrown_graft.engines.abcrown.instances import instance_tensors
 from abcrown_graft.engines.abcrown.job import Task, is_named
-from abcrown_graft.engines.abcrown.locate import Search
+from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.engines.abcrown.prediction import decide_clean
 from abcrown_graft.engines.abcrown.run import CHILD, Finding, do_tasks
 from abcrown_graft.engines.abcrown.statuses import Outcome, outcome_of
@@ -32,13 +32,14 @@ from abcrown_graft.engines.native.verification import (
 )
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.formats.results import ResultsFile
+from abcrown_graft.models.load import check_images
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.recorder import InstabilityRecorder
 
 METHODS = ("crown", "alpha-crown")
 PART = 256  # images given to one process
-# What does not change a verdict, or is in the header as what was read.
+# Keys that change no verdict, or that name files whose contents the header states.
 _NOT_SETTINGS = (
     *("general.engine", "general.abcrown_path", "general.abcrown_log", "general.progress", "general.results_file"),
     *("general.root_path", "general.save_adv_example", "attack.cex_path", "model.name", "model.path", "data."),
@@ -61,24 +62,24 @@ class AbcrownVerification(Verification):
         child: the command that does a job.
     """
 
-    found: Search
+    found: Installation
     log: Path
     child: Sequence[str] = CHILD
 
     @property
     def engine(self) -> str:
-        """What decides, in words."""
+        """The engine, its versions, device and precision, in words."""
         versions = f"α,β-CROWN {self.found.verifier.version}, auto_LiRPA {self.found.lirpa.version}"
         precision = "float64" if self.settings.double else "float32"
         return f"abcrown ({versions}, {self.device}, {precision}; its output: {self.log.resolve()})"
 
-    def _results(self, chosen: list[int]) -> Iterator[InstanceResult]:
+    def _results(self, chosen: list[int]) -> Generator[InstanceResult, None, None]:
         subject = self._subject()
         for begin in range(0, len(chosen), PART):
             with closing(self._part(subject, chosen[begin : begin + PART])) as results:
                 yield from results
 
-    def _part(self, subject: Subject, chosen: list[int]) -> Iterator[InstanceResult]:
+    def _part(self, subject: Subject, chosen: list[int]) -> Generator[InstanceResult, None, None]:
         images, labels = (values[chosen].to(self.device) for values in (self.data.images, self.data.labels))
         batch = Batch(subject, self.settings, images, labels, chosen, self.specify)
         decide_clean(batch, self.config["solver.batch_size"])
@@ -91,7 +92,7 @@ class AbcrownVerification(Verification):
                     self._save_counterexample(result.index, batch.counterexamples[k])
                 yield result
 
-    def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Iterator[Finding]:
+    def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Generator[Finding, None, None]:
         """What α,β-CROWN finds; memory that is cached here would be missing there."""
         if not tasks:
             return
@@ -138,7 +139,7 @@ class AbcrownVerification(Verification):
         return replace(batch.result(k), lower_bound=outcome.lower_bound)
 
 
-def prepare_abcrown(config: Config, found: Search) -> AbcrownVerification:
+def prepare_abcrown(config: Config, found: Installation) -> AbcrownVerification:
     """Loads and checks everything a run needs; nothing is written but the head of the results file.
 
     Raises:
@@ -151,6 +152,7 @@ def prepare_abcrown(config: Config, found: Search) -> AbcrownVerification:
     data = inputs.images(config)
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
+    check_images(model, data.images[indices])
     specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data, METHODS)
     checked_counterexample_path(config)

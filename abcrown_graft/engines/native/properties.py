@@ -25,8 +25,8 @@ from abcrown_graft.engines.native.verification import (
     native_engine,
     results_path,
 )
-from abcrown_graft.errors import AbcrownGraftError
-from abcrown_graft.files import write_atomically
+from abcrown_graft.errors import AbcrownGraftError, FileFormatError
+from abcrown_graft.files import sha256, write_atomically
 from abcrown_graft.formats.counterexample import counterexample_text, save_counterexample
 from abcrown_graft.formats.results import ResultsFile
 from abcrown_graft.formats.vnncomp import VnncompFile
@@ -207,11 +207,11 @@ def _run_header(rows: Sequence[Row], model: LoadedModel | None, settings: Verify
 
 
 def _fingerprint(paths: set[Path]) -> str:
-    """SHA-256 of the contents; a file that is missing counts too."""
+    """SHA-256 of the contents; a file that is missing, or none, counts too."""
     found = hashlib.sha256()
     for path in sorted(paths):
         try:
-            found.update(hashlib.sha256(path.read_bytes()).digest())
-        except (OSError, ValueError):
+            found.update(bytes.fromhex(sha256(path)))
+        except FileFormatError:
             found.update(b"missing")
     return found.hexdigest()

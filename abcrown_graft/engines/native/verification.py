@@ -23,7 +23,7 @@ from abcrown_graft.files import check_writable
 from abcrown_graft.formats.counterexample import save_counterexample
 from abcrown_graft.formats.results import ResultsFile
 from abcrown_graft.geometry.robustness import Robustness
-from abcrown_graft.models.load import LoadedModel
+from abcrown_graft.models.load import LoadedModel, check_images
 from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.recorder import NATIVE_METHODS, InstabilityRecorder
@@ -142,9 +142,12 @@ def prepare_verification(config: Config) -> Verification:
     settings = effort.verify_settings(config)
     model = None if config["model.onnx_path"] else inputs.configured_model(config)
     data = inputs.images(config)
+    from_file = model is None
     model = model or classifier(config, data)
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
+    if not from_file:
+        check_images(model, data.images[indices])
     specify = effort.specification(config, data)
     recorder = instability_recorder(config, model, data)
     points = checked_counterexample_path(config)
