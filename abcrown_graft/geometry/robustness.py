@@ -113,18 +113,20 @@ def _check_classes(name: str, numbers: Tensor, classes: int) -> None:
 
 
 def _ball(pixels: Box, point: Box, epsilon: float) -> tuple[Box, Box]:
-    """All of [0, 1] within a decimal radius of any of the pixels, and some of what is within `epsilon` of all of them.
+    """All of [0, 1] within a decimal radius of any of the pixels, and what is within `epsilon` of all of them.
 
     Args:
         pixels: in float64, the point among them.
-        point: what is always in both results.
+        point: it is in both results; where it is not within `epsilon` of all pixels, the second one is the point alone.
         epsilon: the float64 nearest to the radius.
     """
     inner = torch.tensor(epsilon, dtype=torch.float64, device=pixels.lower.device)
     outer = next_above(inner)
     largest = Box(sum_below(pixels.lower, -outer).clamp(0, 1), sum_above(pixels.upper, outer).clamp(0, 1))
     smallest = Box(sum_above(pixels.upper, -inner).clamp(0, 1), sum_below(pixels.lower, inner).clamp(0, 1))
-    return largest, Box(torch.minimum(smallest.lower, point.lower), torch.maximum(smallest.upper, point.upper))
+    near = (smallest.lower <= point.lower) & (point.upper <= smallest.upper)
+    lower, upper = torch.where(near, smallest.lower, point.lower), torch.where(near, smallest.upper, point.upper)
+    return largest, Box(lower, upper)
 
 
 def linf_box(images: Tensor, epsilon: float) -> Box:

@@ -54,3 +54,5 @@ def test_a_copy_in_float32_is_the_same_core(kind):
         for name in ("lower", "upper", "constant", "error"):
             assert torch.equal(getattr(layer, name).float(), getattr(copy, name))
     assert torch.equal(single.out_error, found.core.out_error.float())
+    assert single.lower.dtype == single.upper.dtype == torch.float32
+    assert (single.lower.double() <= found.core.lower).all() and (single.upper.double() >= found.core.upper).all()

@@ -52,3 +52,28 @@ def test_anything_else_is_refused(images: np.ndarray, labels: np.ndarray, messag
 def test_a_label_above_the_given_number_of_classes_is_refused() -> None:
     with pytest.raises(DataError, match=r"label 4 of image 1 is outside 0\.\.3"):
         image_data_from_arrays("mine", "test", BYTES, LABELS, 4)
+
+
+def test_what_float32_does_not_hold_is_kept_in_float64() -> None:
+    values = np.array([0.1, 0.7, 0.0, 1.0]).reshape(2, 1, 1, 2)
+    data = image_data_from_arrays("a", "test", values, LABELS)
+    assert data.pixels is not None and data.pixels.numpy().tolist() == values.tolist()
+    assert data.images.numpy().tolist() == values.astype(np.float32).tolist() and data.levels is None
+    single = image_data_from_arrays("a", "test", values.astype(np.float32).astype(np.float64), LABELS)
+    assert single.pixels is None, "float32 holds them"
+    bytes_ = image_data_from_arrays("a", "test", BYTES, LABELS)
+    assert bytes_.pixels is None and bytes_.levels == 255
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is float64 here")
+def test_longer_numbers_are_rounded_outwards_as_bounds_and_refused_as_images() -> None:
+    thirds = np.ones((2, 1, 1, 2), np.longdouble) / 3
+    extras = {"data_min": -thirds, "data_max": thirds}
+    data = image_data_from_arrays("a", "test", BYTES, LABELS, extras=extras)
+    assert data.lower is not None and data.upper is not None
+    near = np.nextafter(1 / 3, 1)
+    assert (data.lower == -near).all() and (data.upper == near).all()
+    data = image_data_from_arrays("a", "test", BYTES, LABELS, extras={"data_min": thirds, "data_max": thirds + 1})
+    assert data.lower is not None and (data.lower == 1 / 3).all(), "float64's third is below"
+    with pytest.raises(DataError, match=r"float64 does not hold these .* images; convert them with astype"):
+        image_data_from_arrays("a", "test", thirds, LABELS)

@@ -94,3 +94,12 @@ def test_an_error_of_this_package_passes_unchanged() -> None:
     with pytest.raises(ModelError) as caught:
         call_and_convert(fails, NAME, "test")
     assert caught.value is error
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_no_number_of_a_tensor_is_rounded(dtype: torch.dtype) -> None:
+    images, bounds = IMAGES.double().to(dtype) * 0.7, torch.full((3, 1, 2, 2), 0.7, dtype=dtype)
+    data = convert({"X": images, "labels": LABELS, "data_min": bounds - 1, "data_max": bounds})
+    assert data.lower is not None and data.upper is not None
+    assert torch.equal(data.upper, bounds.double()) and torch.equal(data.lower, (bounds - 1).double())
+    assert torch.equal(data.readings([0, 1, 2]).lower, images.double())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from abcrown_graft.data.images import ImageData, check_labels, pixels_from_bytes
 from abcrown_graft.errors import DataError
+from abcrown_graft.geometry.box import Box
 
 
 def make(images: torch.Tensor | None = None, labels: torch.Tensor | None = None, num_classes: int = 3) -> ImageData:
@@ -123,3 +125,37 @@ def test_check_labels_begins_with_the_file() -> None:
     check_labels(torch.tensor([0, 9]), 10, "labels.bin")
     with pytest.raises(DataError, match=r"^labels\.bin: label 10 of image 1 is outside 0\.\.9$"):
         check_labels(torch.tensor([0, 10]), 10, "labels.bin")
+
+
+def ends(box: Box) -> tuple[list[Fraction], list[Fraction]]:
+    lower, upper = ([Fraction(value) for value in end.flatten().tolist()] for end in (box.lower, box.upper))
+    return lower, upper
+
+
+def test_readings_of_bytes_hold_their_quotients() -> None:
+    images = pixels_from_bytes(np.arange(256, dtype=np.uint8).reshape(4, 1, 8, 8))
+    data = ImageData("TOY", "test", images, torch.zeros(4, dtype=torch.int64), 1, levels=255)
+    found = data.readings([1, 0])
+    assert found.lower.dtype == torch.float64 and found.lower.shape == (2, 1, 8, 8)
+    for low, high, byte in zip(*ends(found), [*range(64, 128), *range(64)], strict=True):
+        assert low <= Fraction(byte, 255) <= high and high - low <= Fraction(2) ** -51
+
+
+def test_readings_of_floats_are_themselves() -> None:
+    exact = torch.linspace(0, 1, 12, dtype=torch.float64).view(3, 1, 2, 2)
+    labels = torch.zeros(3, dtype=torch.int64)
+    data = ImageData("TOY", "test", exact.float(), labels, 1)
+    assert torch.equal(data.readings([2]).lower, exact[2:].float().double())
+    longer = ImageData("TOY", "test", exact.float(), labels, 1, pixels=exact)
+    assert torch.equal(longer.readings([2]).upper, exact[2:])
+    assert torch.equal(longer.select([2, 0]).readings([0]).lower, exact[2:])
+    assert longer.fingerprint != data.fingerprint
+    assert (
+        longer.fingerprint != ImageData("TOY", "test", exact.float(), labels, 1, pixels=exact * (1 - 1e-15)).fingerprint
+    )
+
+
+def test_pixels_of_other_images_are_refused() -> None:
+    images = torch.rand(2, 1, 2, 2)
+    with pytest.raises(DataError, match="not the float32 numbers nearest to their pixels"):
+        ImageData("TOY", "test", images, torch.tensor([0, 0]), 1, pixels=images.double().flip(0))

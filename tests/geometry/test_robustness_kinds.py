@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.geometry.robustness import Robustness
 
 OUTPUTS = torch.tensor([[9.0, 1.0, 5.0, 3.0], [4.0, 7.0, 9.0, 8.0], [0.0, -1.0, -2.0, -9.0]])
@@ -45,3 +48,58 @@ def test_given_bounds_are_those_of_the_images_number():
     specification = Robustness(None, lower=lower, upper=lower + 0.5)(IMAGES, LABELS, [10, 11, 12], OUTPUTS)
     torch.testing.assert_close(specification.box.lower, lower[10:].double())
     torch.testing.assert_close(specification.box.upper, lower[10:].double() + 0.5, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        ((0, 1, 0), "the target 0 is the label of the image itself"),
+        ((1, -1, 0), "the target -1 is none of the 4 classes"),
+        ((1, 1, 4), "the target 4 is none of the 4 classes"),
+    ],
+)
+def test_a_target_that_is_no_other_class_is_refused(targets: tuple[int, ...], told: str) -> None:
+    """Counted from the end, or past the label, it would be another class."""
+    robustness = Robustness(0.1, "specify-target", torch.tensor(targets))
+    with pytest.raises(ValueError, match=told):
+        robustness(IMAGES, LABELS, [0, 1, 2], OUTPUTS)
+
+
+@pytest.mark.parametrize("kind", ["verified-acc", "clean-acc", "runnerup", "specify-target"])
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_is_no_class_is_refused(kind: str, label: int) -> None:
+    robustness = Robustness(0.1, kind, torch.tensor([1, 1, 1]))
+    with pytest.raises(ValueError, match=f"the label {label} is none of the 4 classes"):
+        robustness(IMAGES, torch.tensor([0, 2, label]), [0, 1, 2], OUTPUTS)
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, float("nan")])
+def test_a_radius_that_is_none_is_refused(epsilon: float) -> None:
+    """Of an empty box everything could be proved."""
+    with pytest.raises(ValueError, match="a radius of at least 0"):
+        Robustness(epsilon)
+
+
+def test_crossed_bounds_are_refused() -> None:
+    with pytest.raises(ValueError, match="nowhere above the upper bounds"):
+        Robustness(None, lower=IMAGES + 0.1, upper=IMAGES)
+
+
+def test_every_reading_of_a_pixel_is_in_the_box_and_counterexamples_are_near_all_of_them() -> None:
+    read = Box(IMAGES.double() - 1e-9, IMAGES.double() + 2e-9)
+    found = Robustness(0.25, readings=lambda indices: read)(IMAGES, LABELS, [0, 1, 2], OUTPUTS)
+    close = {"rtol": 0, "atol": 1e-15}
+    torch.testing.assert_close(found.box.lower, read.lower - 0.25, **close)
+    torch.testing.assert_close(found.box.upper, read.upper + 0.25, **close)
+    assert (found.box.lower < read.lower - 0.25).all() and (found.box.upper > read.upper + 0.25).all()
+    torch.testing.assert_close(found.inside.lower, read.upper - 0.25, **close)
+    torch.testing.assert_close(found.inside.upper, read.lower + 0.25, **close)
+    assert (found.inside.lower >= read.upper - 0.25).all() and (found.inside.upper <= read.lower + 0.25).all()
+
+
+@pytest.mark.parametrize("changed", [{"epsilon": 0.0}, {"epsilon": 1e-10}, {"epsilon": 0.1, "kind": "clean-acc"}])
+def test_the_image_that_the_model_is_given_always_counts(changed: dict[str, Any]) -> None:
+    read = Box(IMAGES.double() - 1e-9, IMAGES.double() - 1e-9)
+    found = Robustness(**changed, readings=lambda indices: read)(IMAGES, LABELS, [0, 1, 2], OUTPUTS)
+    assert torch.equal(found.inside.lower, IMAGES.double()) and torch.equal(found.inside.upper, IMAGES.double())
+    assert (found.box.lower <= read.lower).all() and (found.box.upper >= IMAGES).all()

@@ -115,3 +115,21 @@ def test_an_output_just_beside_a_threshold_is_judged_in_float64() -> None:
     box = Box(torch.zeros(1, 1).double(), torch.ones(1, 1).double())
     rows, offsets = torch.ones(1, 1, 1, 1).double(), torch.full((1, 1, 1), -0.1, dtype=torch.float64)
     assert float(Specification(box, rows, offsets).margins(torch.tensor([[0.1]]))) > 0
+
+
+def test_the_place_of_counterexamples_goes_along() -> None:
+    found = made()
+    alone = clauses()
+    assert found.inner is not None and alone.inside is alone.box
+    assert torch.equal(found[1:].inside.lower, found.inside.lower[1:])
+    both = Specification.cat([found[1:], Specification(found[:1].box, found[:1].rows, found[:1].offsets)])
+    assert torch.equal(both.inside.lower[0], found.inside.lower[1]), "its own"
+    assert torch.equal(both.inside.lower[1], found.box.lower[0]), "that of one without is its box"
+    assert Specification.cat([clauses(), clauses()]).inner is None
+
+
+def test_the_box_of_a_search_in_float32_holds_the_exact_one() -> None:
+    exact, found = made().box, made().to(torch.float32).box
+    assert found.lower.dtype == torch.float32
+    assert (found.lower.double() <= exact.lower).all() and (found.upper.double() >= exact.upper).all()
+    assert (found.lower.double() < exact.lower).any() and (found.upper.double() > exact.upper).any()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from sample_networks import assembled, random_box
 from torch import nn
 
 from abcrown_graft.bounds.propagate import bound_network
+from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.normalize import with_normalization
 from abcrown_graft.network.trace import from_module
@@ -65,3 +68,23 @@ def test_bounds_pass_through(module: nn.Module):
     output = bound_network(network, box).output
     value = evaluate(network, (box.lower + box.upper) / 2)
     assert (output.lower <= value).all() and (value <= output.upper).all()
+
+
+def test_rigorous_bounds_hold_for_the_exact_quotients():
+    """`1 / std` and `mean / std` are rounded to float64 when they become constants: the bounds account for that."""
+    generator = torch.Generator().manual_seed(0)
+    missed = 0
+    for _ in range(100):
+        mean, std, x = torch.rand(3, generator=generator).add(0.1).split(1)
+        plain = from_module(nn.Sequential(nn.Linear(1, 1), nn.ReLU()).double(), (1,))
+        weight, bias = plain.nodes[1].operator.weight.item(), plain.nodes[1].operator.bias.item()
+        network = with_normalization(plain, mean, std)
+        pixel, middle, width = (Fraction(value.item()) for value in (x, mean, std))
+        exact = Fraction(weight) * (pixel - middle) / width + Fraction(bias)
+        box = Box(x[None].double(), x[None].double())
+        for rigorous in (True, False):
+            (found,) = bound_network(network, box, "interval", rigorous=rigorous).pre_activation.values()
+            holds = Fraction(found.lower.item()) <= exact <= Fraction(found.upper.item())
+            assert holds or not rigorous
+            missed += not holds
+    assert missed, "without the margin for rounding, some do not"

@@ -51,6 +51,8 @@ def test_its_printed_form_shows_the_numbers():
         (float("nan"), 1.0, r"data\.mean: nan is not a finite number"),
         (0.0, [1.0, float("inf"), 1.0], r"data\.std: .* is not a finite number or a list of them"),
         ("0.5", 1.0, r"data\.mean: '0\.5' is not a finite number"),
+        (1e39, 1.0, r"data\.mean: 1e\+39 is not a finite number"),
+        (0.0, 1e-46, r"data\.std: 1e-46 has an entry that is not positive"),
         ([], 1.0, r"data\.mean: \[\] is not a finite number"),
         ([[0.1], 0.2, 0.3], 1.0, r"data\.mean: .* is not a finite number or a list of them"),
     ],
@@ -63,3 +65,13 @@ def test_unusable_numbers_are_refused(mean, std, message: str):
 def test_mean_and_std_of_different_lengths_are_refused():
     with pytest.raises(ConfigError, match=r"data\.mean has 2 entries and data\.std 3"):
         Normalize([0.1, 0.2], [1.0, 1.0, 1.0])
+
+
+def test_its_numbers_are_float32_whatever_the_default_is():
+    torch.set_default_dtype(torch.float64)
+    try:
+        layer = Normalize(0.1307, [0.3081, 0.1])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert layer.mean.dtype == layer.std.dtype == torch.float32
+    assert float(layer.mean) == float(torch.tensor(0.1307, dtype=torch.float32))

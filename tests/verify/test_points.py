@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.robustness import Robustness
 from abcrown_graft.verify.complete import _counterexample
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
@@ -13,8 +15,8 @@ from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 IMAGES, LABELS = torch.tensor([[0.6, 0.5], [0.5, 0.6]]), torch.tensor([0, 1])
 
 
-def batch_of(subject: Subject) -> Batch:
-    return Batch(subject, VerifySettings(0.25), IMAGES, LABELS, [0, 1])
+def batch_of(subject: Subject, specify: Robustness | None = None) -> Batch:
+    return Batch(subject, VerifySettings(0.25), IMAGES, LABELS, [0, 1], specify)
 
 
 class Moody(nn.Module):
@@ -67,3 +69,16 @@ def test_so_are_the_points_that_a_search_suggests(compare: Subject):
     batch = batch_of(compare)
     found = _counterexample(batch, 0, torch.tensor([[0.6, 0.5], [0.5, 0.6]]))
     assert found.tolist() == batch.counterexamples[0].tolist() == IMAGES[1].tolist()
+
+
+def test_a_point_has_to_be_near_every_reading_of_its_image(compare: Subject):
+    """The images' file says other numbers than the model is given: the ball around both is proved, near both counts."""
+    read = Box(IMAGES.double() - 1e-3, IMAGES.double() - 1e-3)
+    batch = batch_of(compare, Robustness(0.25, readings=lambda indices: read))
+    (found,) = inside_box(batch, [0], torch.tensor([[-9.0, 9.0]]))
+    torch.testing.assert_close(found, torch.tensor([0.35, 0.749]))
+    assert fools_alone(batch, 0, found)
+    for outside in ([0.3495, 0.7], [0.4, 0.7495]):  # in the box that is proved
+        point = torch.tensor(outside).double()
+        assert ((batch.specification.box.lower[0] <= point) & (point <= batch.specification.box.upper[0])).all()
+        assert not fools_alone(batch, 0, point.float())
