@@ -32,6 +32,7 @@ from abcrown_graft.engines.native.verification import (
 )
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.formats.results import ResultsFile
+from abcrown_graft.models.load import check_images
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.recorder import InstabilityRecorder
