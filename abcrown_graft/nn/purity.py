@@ -80,9 +80,14 @@ class WatchedOperations(TorchDispatchMode):
 def _python_function() -> str | None:
     """The function of torch, written in Python, that the operation is part of; None if it is called directly."""
     frame, found = sys._getframe(2), None
-    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("torch."):
+    while frame is not None and _is_torch(str(frame.f_globals.get("__name__", ""))):
         found, frame = frame.f_code.co_name, frame.f_back
     return found
+
+
+def _is_torch(module: str) -> bool:
+    """Whether a module is of torch's library; `fx` only runs what others call."""
+    return module.startswith("torch.") and not module.startswith("torch.fx.")
 
 
 def _changed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
