@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +18,9 @@ class Robustness:
 
     Attributes:
         epsilon: radius of the ℓ∞ ball, cut to pixels of [0, 1]; None where bounds are given.
-        kind: "verified-acc" (the label beats every other class), "runnerup" (the class that is likeliest on the
-            clean image but for the label), "specify-target" (that of `targets`), "clean-acc" (at the image
-            itself), or "all-positive" (every output is positive, whatever the label).
+        kind: "verified-acc" (the label beats every other class), "runnerup" (only the class that is likeliest on
+            the clean image but for the label, see `nearest`), "specify-target" (that of `targets`), "clean-acc" (at
+            the image itself), or "all-positive" (every output is positive, whatever the label).
         targets: class to beat by the number of the image, `(n,)`.
         lower, upper: bounds by the number of the image, `(n, *shape)`.
 
@@ -41,8 +40,19 @@ class Robustness:
         if self.kind == "specify-target" and self.targets is None:
             raise ValueError("robustness against given targets needs targets")
 
-    def __call__(self, images: Tensor, labels: Tensor, indices: Sequence[int], outputs: Tensor) -> Specification:
-        """See `Specify`."""
+    @property
+    def nearest(self) -> bool:
+        """Whether only the clause counts that is smallest at the clean image, see `Specification.nearest`."""
+        return self.kind == "runnerup"
+
+    def __call__(self, images: Tensor, labels: Tensor, indices: Sequence[int], outputs: int) -> Specification:
+        """What is to be proved, in float64; of "runnerup" every clause that may count.
+
+        Args:
+            images, labels: `(batch, *shape)` pixels in [0, 1], and classes `(batch,)`.
+            indices: the data set's number of each image.
+            outputs: how many the model has.
+        """
         rows = self._rows(labels, indices, outputs).unsqueeze(2)
         return Specification(self._box(images.double(), indices), rows, rows.new_zeros(rows.shape[:3]))
 
@@ -55,19 +65,14 @@ class Robustness:
         at = torch.as_tensor(list(indices))
         return Box(self.lower[at].to(images), self.upper[at].to(images))
 
-    def _rows(self, labels: Tensor, indices: Sequence[int], outputs: Tensor) -> Tensor:
-        classes = outputs.shape[1]
+    def _rows(self, labels: Tensor, indices: Sequence[int], outputs: int) -> Tensor:
         if self.kind == "all-positive":
-            return torch.eye(classes, dtype=torch.float64, device=labels.device).expand(len(labels), -1, -1)
-        every = robustness_rows(labels, classes, torch.float64)
-        if self.kind in ("verified-acc", "clean-acc"):
+            return torch.eye(outputs, dtype=torch.float64, device=labels.device).expand(len(labels), -1, -1)
+        every = robustness_rows(labels, outputs, torch.float64)
+        if self.kind != "specify-target":
             return every
-        if self.kind == "runnerup":
-            others = outputs.scatter(1, labels.unsqueeze(1), -math.inf)
-            target = others.argmax(1)
-        else:
-            assert self.targets is not None
-            target = self.targets[torch.as_tensor(list(indices))].to(labels)
+        assert self.targets is not None
+        target = self.targets[torch.as_tensor(list(indices))].to(labels)
         row = target - (target > labels).long()
         return every[torch.arange(len(labels), device=labels.device), row].unsqueeze(1)
 

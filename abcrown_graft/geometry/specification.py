@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +39,34 @@ class Specification:
 
     @classmethod
     def cat(cls, parts: Sequence[Specification]) -> Specification:
-        """All instances of several specifications of the same numbers of clauses and literals."""
+        """All instances of several specifications, filled up to the largest numbers of clauses and literals."""
         box = Box(torch.cat([part.box.lower for part in parts]), torch.cat([part.box.upper for part in parts]))
-        return cls(box, torch.cat([part.rows for part in parts]), torch.cat([part.offsets for part in parts]))
+        clauses, literals = (max(part.offsets.shape[axis] for part in parts) for axis in (1, 2))
+        filled = [part._filled(clauses, literals) for part in parts]
+        return cls(box, torch.cat([part.rows for part in filled]), torch.cat([part.offsets for part in filled]))
 
-    def to(self, dtype: torch.dtype) -> Specification:
-        """The same in another precision."""
-        return Specification(self.box.to(dtype=dtype), self.rows.to(dtype), self.offsets.to(dtype))
+    def _filled(self, clauses: int, literals: int) -> Specification:
+        """The same with so many clauses and literals: the last ones are repeated."""
+        if self.offsets.shape[1:] == (clauses, literals):
+            return self
+        clause, literal = (
+            torch.arange(wanted, device=self.rows.device).clamp(max=size - 1)
+            for wanted, size in zip((clauses, literals), self.offsets.shape[1:], strict=True)
+        )
+        rows, offsets = (tensor[:, clause][:, :, literal] for tensor in (self.rows, self.offsets))
+        return Specification(self.box, rows, offsets)
+
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Specification:
+        """The same in another precision, or elsewhere."""
+        rows, offsets = (tensor.to(device=device, dtype=dtype) for tensor in (self.rows, self.offsets))
+        return Specification(self.box.to(device, dtype), rows, offsets)
+
+    def nearest(self, outputs: Tensor) -> Specification:
+        """Of each instance that clause alone which is smallest at its output `(batch, outputs)`."""
+        smallest = self.values(outputs.double().unsqueeze(1)).squeeze(1).argmin(1)
+        instance = torch.arange(len(self), device=smallest.device)
+        rows, offsets = (tensor[instance, smallest].unsqueeze(1) for tensor in (self.rows, self.offsets))
+        return Specification(self.box, rows, offsets)
 
     def values(self, outputs: Tensor) -> Tensor:
         """The clauses `(batch, points, clauses)` at outputs `(batch, points, outputs)` of each instance."""
@@ -55,8 +76,3 @@ class Specification:
     def margins(self, outputs: Tensor) -> Tensor:
         """The smallest clause of each instance at its outputs `(batch, outputs)`, in float64; infinite where NaN."""
         return torch.nan_to_num(self.values(outputs.double().unsqueeze(1)).squeeze(1).amin(1), nan=math.inf)
-
-
-Specify = Callable[[Tensor, Tensor, Sequence[int], Tensor], Specification]
-"""From images `(batch, *shape)`, labels `(batch,)`, their numbers, and the model's outputs on the clean images
-`(batch, outputs)` to what is to be proved, in float64."""

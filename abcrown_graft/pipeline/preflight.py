@@ -62,6 +62,7 @@ def preflight(config: Config) -> Facts:
     """
     require_native(config)
     inputs.device(config)
+    effort.radius(config)
     effort.verify_settings(config)
     if is_trained_here(config):
         train_settings(config)

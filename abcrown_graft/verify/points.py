@@ -15,7 +15,7 @@ def inside_box(batch: Batch, positions: list[int], points: Tensor) -> Tensor:
     one that was rounded out of it. Of other boxes, `fools_alone` refuses what is outside.
     """
     box = batch.specification.box[torch.tensor(positions)]
-    rounded = box.clamp(points.double()).to(batch.images.dtype)
+    rounded = box.clamp(points.double()).to(batch.inputs.dtype)
     above, below = torch.full_like(rounded, torch.inf), torch.full_like(rounded, -torch.inf)
     low = torch.where(rounded.double() < box.lower, torch.nextafter(rounded, above), rounded)
     return torch.where(low.double() > box.upper, torch.nextafter(low, below), low)

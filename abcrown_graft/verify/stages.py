@@ -38,8 +38,8 @@ def clean_prediction(batch: Batch) -> None:
                 batch.decide(k, Verdict.ERROR, "error", "the model's output on the clean image is NaN or infinite")
                 continue
             batch.margin[k] = float(margins[k])
-            if margins[k] <= 0 and fools_alone(batch, k, batch.images[k]):
-                batch.counterexamples[k] = batch.images[k]
+            if margins[k] <= 0 and fools_alone(batch, k, batch.inputs[k]):
+                batch.counterexamples[k] = batch.inputs[k]
                 batch.decide(k, Verdict.FALSIFIED, "unsafe-pgd")
 
 
@@ -50,7 +50,7 @@ def attack(batch: Batch) -> None:
         if not positions:
             return
         at = torch.tensor(positions)
-        seeds = [batch.settings.seed + 7919 * int(batch.indices[k]) for k in positions]
+        seeds = [batch.settings.seed + 7919 * batch.cases[k].index for k in positions]
         found = pgd_attack(batch.subject.network, batch.approximate[at], batch.settings.attack, seeds, batch.late)
         points = inside_box(batch, positions, found.points)
         with torch.no_grad():
@@ -76,7 +76,7 @@ def incomplete(batch: Batch) -> None:
 
 def _prove(batch: Batch, positions: list[int], method: str) -> None:
     found, promising = {}, positions
-    if method == "interval" or batch.settings.search is None or batch.images.is_cuda:
+    if method == "interval" or batch.settings.search is None or batch.inputs.is_cuda:
         specification = batch.approximate[torch.tensor(positions)]
         bounds = batch.bounds(positions, method, checkpoint=batch.checkpoint)
         lower = literal_lower_bounds(bounds, specification, method).amax(2).amin(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from image_cases import cases_at
 from torch import Tensor, nn
 
 from abcrown_graft.verify.complete import _counterexample
@@ -14,7 +15,7 @@ IMAGES, LABELS = torch.tensor([[0.6, 0.5], [0.5, 0.6]]), torch.tensor([0, 1])
 
 
 def batch_of(subject: Subject) -> Batch:
-    return Batch(subject, VerifySettings(0.25), IMAGES, LABELS, [0, 1])
+    return Batch(subject, VerifySettings(), cases_at(subject, IMAGES, LABELS, robustness=0.25))
 
 
 class Moody(nn.Module):

@@ -12,12 +12,11 @@ from abcrown_graft.verify.recorder import InstabilityRecorder
 def is_counted(recorder: InstabilityRecorder | None, batch: Batch, k: int) -> bool:
     """Whether the image at position `k` is of the population, as far as that is known before it is bounded."""
     decided = batch.decisions.get(k)
-    if recorder is None or recorder.has(int(batch.indices[k])):
+    if recorder is None or recorder.has(batch.cases[k].index):
         return False
     if decided is not None and decided.verdict in (Verdict.ERROR, Verdict.OUT_OF_MEMORY):
         return False
-    correct = bool(batch.predicted[k] == batch.labels[k])
-    return {"all": True, "correct": correct, "bab": decided is None}[recorder.population]
+    return {"all": True, "correct": batch.is_right(k), "bab": decided is None}[recorder.population]
 
 
 def count_instability(recorder: InstabilityRecorder | None, finding: Finding) -> str | None:

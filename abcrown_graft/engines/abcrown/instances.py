@@ -17,17 +17,20 @@ def instance_tensors(config: Config, batch: Batch) -> dict[str, Tensor]:
 
     The normalised boxes are rounded outwards to float32, in which α,β-CROWN keeps them: they hold the exact ones.
     """
-    box, labels = batch.specification.box, batch.labels
+    box = batch.specification.box
+    labels = torch.tensor([case.label for case in batch.cases], device=batch.inputs.device)
     tensors = {
-        "images": normalised(config, batch.images.double()).float(),
+        "images": normalised(config, batch.inputs.double()).float(),
         "lower": rounded(normalised(config, box.lower), -math.inf),
         "upper": rounded(normalised(config, box.upper), math.inf),
         "labels": labels,
         "runnerup": batch.outputs.scatter(1, labels.unsqueeze(1), -math.inf).argmax(1),
         "outputs": batch.outputs,
     }
-    targets = getattr(batch.specify, "targets", None)
-    return tensors if targets is None else tensors | {"targets": targets[torch.as_tensor(list(batch.indices))]}
+    if config["specification.robustness_type"] != "specify-target":
+        return tensors
+    # The only clause of such an image is the lead of its label over the target.
+    return tensors | {"targets": batch.specification.rows[:, 0, 0].argmin(1)}
 
 
 def normalised(config: Config, pixels: Tensor) -> Tensor:

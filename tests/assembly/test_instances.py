@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from abcrown_graft.assembly.rows import Row, asks_for_properties, check_network, configured_rows, is_single, onnx_path
+from abcrown_graft.assembly.instances import (
+    Row,
+    asks_for_properties,
+    check_network,
+    configured_rows,
+    is_single,
+    onnx_path,
+)
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.errors import ConfigError, FileFormatError

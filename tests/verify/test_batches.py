@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
+from image_cases import cases_at
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify import problem
+from abcrown_graft.verify.batches import verify_boxes
+from abcrown_graft.verify.case import Case
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
-from abcrown_graft.verify.run import verify_images
 
 INDICES = [30, 7, 2, 99, 4, 5, 6, 11]
 GAPS = torch.tensor([0.3, 0.1, -0.2, 0.5, 0.6, 0.1, 0.3, -0.1])
@@ -28,17 +31,20 @@ class Saboteur:
         self.sizes: list[int] = []
 
     def __call__(self, batch: Batch) -> None:
-        self.sizes.append(len(batch.images))
+        self.sizes.append(len(batch.cases))
         with batch.shared_time():
-            too_many = self.largest is not None and len(batch.images) > self.largest
-            if too_many or self.never & {int(index) for index in batch.indices}:
+            too_many = self.largest is not None and len(batch.cases) > self.largest
+            if too_many or self.never & set(batch.indices):
                 raise self.error
 
 
+def cases(subject: Subject) -> list[Case]:
+    return cases_at(subject, IMAGES, torch.zeros(len(IMAGES), dtype=torch.int64), INDICES)
+
+
 def run(subject: Subject, recorder=None, on_counterexample=None, **options) -> list[InstanceResult]:
-    settings = VerifySettings(0.1, attack=PGDSettings(steps=10, restarts=2), **options)
-    labels = torch.zeros(len(IMAGES), dtype=torch.int64)
-    return list(verify_images(subject, IMAGES, labels, INDICES, settings, recorder, on_counterexample))
+    settings = VerifySettings(attack=PGDSettings(steps=10, restarts=2), **options)
+    return list(verify_boxes(subject, cases(subject), settings, recorder, on_counterexample))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
@@ -50,26 +56,31 @@ def test_results_come_in_the_order_of_the_images_whatever_the_batches(compare, b
 
 
 def test_no_images_no_results(compare):
-    assert list(verify_images(compare, IMAGES[:0], torch.zeros(0).long(), [], VerifySettings(0.1))) == []
+    assert list(verify_boxes(compare, [], VerifySettings())) == []
 
 
 def test_time_that_is_gone_counts(compare):
-    settings = VerifySettings(0.1, attack=None, timeout=1e6, incomplete=False, search=SearchSettings())
+    settings = VerifySettings(attack=None, timeout=1e6, incomplete=False, search=SearchSettings())
+
+    def verified(spent: list[float]) -> list[InstanceResult]:
+        given = [replace(case, spent=seconds) for case, seconds in zip(cases(compare), spent, strict=True)]
+        return list(verify_boxes(compare, given, settings))
+
     spent = [10.0 * k for k in range(len(IMAGES))]
-    labels = torch.zeros(len(IMAGES)).long()
-    results = list(verify_images(compare, IMAGES, labels, INDICES, settings, spent=spent))
+    results = verified(spent)
     assert all(before <= r.seconds < before + 9 for r, before in zip(results, spent, strict=True))
     late = [*[2e6] * 4, *spent[4:]]
-    verdicts = [r.verdict for r in verify_images(compare, IMAGES, labels, INDICES, settings, spent=late)]
-    assert verdicts == ["timeout", "timeout", "falsified", "timeout", *EXPECTED[4:]]
+    assert [r.verdict for r in verified(late)] == ["timeout", "timeout", "falsified", "timeout", *EXPECTED[4:]]
 
 
 def test_verdicts_are_yielded_as_batches_finish(compare):
     watcher = Saboteur(RuntimeError())
-    settings = VerifySettings(0.1, attack=None, batch_size=2)
-    found = verify_images(compare, IMAGES, torch.zeros(8).long(), INDICES, settings, watcher)
+    settings = VerifySettings(attack=None, batch_size=2)
+    asked: list[int] = []
+    given = (asked.append(case.index) or case for case in cases(compare))
+    found = verify_boxes(compare, given, settings, watcher)
     assert next(found).index == 30
-    assert watcher.sizes == [2]
+    assert watcher.sizes == [2] and asked == INDICES[:2]
     next(found)
     next(found)
     assert watcher.sizes == [2, 2]
@@ -133,8 +144,8 @@ def test_counterexamples_are_handed_over_before_their_verdicts(compare):
         events.append(("counterexample", index))
         points[index] = point
 
-    settings = VerifySettings(0.1, attack=PGDSettings(steps=10, restarts=2), batch_size=4)
-    for result in verify_images(compare, IMAGES, torch.zeros(8).long(), INDICES, settings, None, keep):
+    settings = VerifySettings(attack=PGDSettings(steps=10, restarts=2), batch_size=4)
+    for result in verify_boxes(compare, cases(compare), settings, None, keep):
         events.append((str(result.verdict), result.index))
     falsified = [index for index, verdict in zip(INDICES, EXPECTED, strict=True) if verdict == "falsified"]
     assert sorted(points) == sorted(falsified)
@@ -157,15 +168,8 @@ def test_without_time_nothing_is_left_open_but_timeouts(compare):
     results = run(compare, timeout=0.0)
     assert all(str(r.verdict) in ("timeout", known) for r, known in zip(results, EXPECTED, strict=True))
     assert [r.index for r in results if r.verdict == Verdict.FALSIFIED] == [2, 11], "misclassified"
-    skipped = list(
-        verify_images(
-            compare,
-            IMAGES,
-            torch.zeros(8).long(),
-            INDICES,
-            VerifySettings(0.1, attack=None, incomplete=False, timeout=0.0),
-        )
-    )
+    settings = VerifySettings(attack=None, incomplete=False, timeout=0.0)
+    skipped = list(verify_boxes(compare, cases(compare), settings))
     assert {str(r.verdict) for r in skipped} == {"timeout", "falsified"}
     assert [r.index for r in skipped if r.verdict == Verdict.FALSIFIED] == [2, 11], "misclassified"
 
@@ -187,8 +191,8 @@ def test_the_time_of_all_images_is_the_time_that_passed(compare, monkeypatch, la
     clock = Ticking()
     monkeypatch.setattr(problem, "time", clock)
     saboteur = Saboteur(MemoryError(), largest)
-    settings = VerifySettings(0.5, attack=None, incomplete=False)
-    labels = torch.zeros(3, dtype=torch.int64)
-    results = list(verify_images(compare, IMAGES[[0, 3, 4]], labels, [0, 1, 2], settings, saboteur))
+    settings = VerifySettings(attack=None, incomplete=False)
+    three = cases_at(compare, IMAGES[[0, 3, 4]], torch.zeros(3, dtype=torch.int64), robustness=0.5)
+    results = list(verify_boxes(compare, three, settings, saboteur))
     assert sum(r.seconds for r in results) == pytest.approx(clock.reads / 2, abs=0.01)
     assert [r.verdict for r in results] == ["unknown"] * 3

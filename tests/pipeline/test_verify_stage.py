@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command_line import Listener, miniature
+from decisions import with_decisions, with_defect
 
 from abcrown_graft.assembly.artifacts import dump_path, results_path
 from abcrown_graft.config.config import Config
-from abcrown_graft.engines.native import verification
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.formats.results import read_results
 from abcrown_graft.masks import dump as dumps
 from abcrown_graft.models.weights import package_folder
-from abcrown_graft.pipeline.comparison import verify_stage
-from abcrown_graft.verdict import InstanceResult, Verdict
+from abcrown_graft.pipeline.verify_stage import verify_stage
+from abcrown_graft.verdict import Verdict
 
 WEIGHTS = package_folder() / "model_defs" / "weights" / "digits_baseline.safetensors"
 
@@ -83,14 +81,7 @@ def test_a_verification_goes_on_though_its_counterexamples_go_elsewhere(tmp_path
 
 
 def test_a_failed_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    verify_images = verification.verify_images
-
-    def first_fails(*args: object, **kwargs: object) -> Iterator[InstanceResult]:
-        for result in verify_images(*args, **kwargs):
-            failed = replace(result, verdict=Verdict.ERROR, status="error", reason="RuntimeError: a defect")
-            yield failed if result.index == 0 else result
-
-    monkeypatch.setattr(verification, "verify_images", first_fails)
+    with_decisions(monkeypatch, with_defect(0))
     listener = Listener()
     verify_stage(configured(tmp_path), listener, "baseline")
     assert listener.lines[-1] == "warning: image 0 failed: RuntimeError: a defect"

@@ -1,4 +1,4 @@
-"""Verifying the configured images with α,β-CROWN: the same files, verdicts and summary as with the native engine."""
+"""α,β-CROWN as the engine of a run over images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly import inputs
+from abcrown_graft.assembly.image_instances import configured_images
+from abcrown_graft.assembly.outputs import image_outputs
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.abcrown.confirm import confirmed
@@ -23,21 +25,15 @@ from abcrown_graft.engines.abcrown.locate import Search
 from abcrown_graft.engines.abcrown.prediction import decide_clean
 from abcrown_graft.engines.abcrown.run import CHILD, Finding, do_tasks
 from abcrown_graft.engines.abcrown.statuses import Outcome, outcome_of
-from abcrown_graft.engines.native.verification import (
-    Verification,
-    checked_counterexample_path,
-    instability_recorder,
-    results_path,
-    run_header,
-)
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.formats.results import ResultsFile
 from abcrown_graft.verdict import InstanceResult, Verdict
-from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
+from abcrown_graft.verify.batches import OnCounterexample
+from abcrown_graft.verify.problem import Batch, VerifySettings
 from abcrown_graft.verify.recorder import InstabilityRecorder
+from abcrown_graft.verify.runner import Group, Run
 
 METHODS = ("crown", "alpha-crown")
-PART = 256  # images given to one process
+GROUP_SIZE = 256  # images given to one process
 # What does not change a verdict, or is in the header as what was read.
 _NOT_SETTINGS = (
     *("general.engine", "general.abcrown_path", "general.abcrown_log", "general.progress", "general.results_file"),
@@ -49,46 +45,50 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class AbcrownVerification(Verification):
-    """A verification run by α,β-CROWN that is ready to go.
+class AbcrownEngine:
+    """α,β-CROWN in a process of its own; see `Engine`.
 
-    An image that violates its property as it is never gets to α,β-CROWN. Where that does not start, `run` raises an
+    An image that violates its property as it is never gets to α,β-CROWN. Where that does not start, `decide` raises an
     EngineError; what it had decided before is kept.
 
     Attributes:
         found: where α,β-CROWN is.
+        device: of the original model.
+        recorder: counts the instability that α,β-CROWN tells of, or None.
         log: receives what it prints.
         child: the command that does a job.
     """
 
+    config: Config
     found: Search
+    device: str
+    recorder: InstabilityRecorder | None
     log: Path
     child: Sequence[str] = CHILD
 
     @property
-    def engine(self) -> str:
+    def name(self) -> str:
         """What decides, in words."""
         versions = f"α,β-CROWN {self.found.verifier.version}, auto_LiRPA {self.found.lirpa.version}"
-        precision = "float64" if self.settings.double else "float32"
+        precision = "float64" if self.config["general.double_fp"] else "float32"
         return f"abcrown ({versions}, {self.device}, {precision}; its output: {self.log.resolve()})"
 
-    def _results(self, chosen: list[int]) -> Iterator[InstanceResult]:
-        subject = self._subject()
-        for begin in range(0, len(chosen), PART):
-            with closing(self._part(subject, chosen[begin : begin + PART])) as results:
-                yield from results
+    @property
+    def group_size(self) -> int:
+        """What one process is given."""
+        return GROUP_SIZE
 
-    def _part(self, subject: Subject, chosen: list[int]) -> Iterator[InstanceResult]:
-        images, labels = (values[chosen].to(self.device) for values in (self.data.images, self.data.labels))
-        batch = Batch(subject, self.settings, images, labels, chosen, self.specify)
+    def decide(self, group: Group, on_counterexample: OnCounterexample | None) -> Iterator[InstanceResult]:
+        """See `Engine`; every case is an image."""
+        batch = Batch(group.subject, VerifySettings(double=self.config["general.double_fp"]), group.cases)
         decide_clean(batch, self.config["solver.batch_size"])
-        tasks = [task for k in range(len(chosen)) if (task := self._task(batch, k)) is not None]
+        tasks = [task for k in range(len(batch.cases)) if (task := self._task(batch, k)) is not None]
         given = {task.row for task in tasks}
         with closing(self._findings(batch, tasks)) as findings:
-            for k in range(len(chosen)):
+            for k in range(len(batch.cases)):
                 result = self._result(batch, k, next(findings)) if k in given else batch.result(k)
-                if result.verdict is Verdict.FALSIFIED and self.config["general.save_adv_example"]:
-                    self._save_counterexample(result.index, batch.counterexamples[k])
+                if result.verdict is Verdict.FALSIFIED and on_counterexample is not None:
+                    on_counterexample(result.index, batch.counterexamples[k])
                 yield result
 
     def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ class AbcrownVerification(Verification):
         if not tasks:
             return
         instances = instance_tensors(self.config, batch)
-        if batch.images.is_cuda:
+        if batch.inputs.is_cuda:
             torch.cuda.empty_cache()
         yield from do_tasks(self.config, self.found, instances, tasks, self.log, self.child)
 
@@ -106,7 +106,7 @@ class AbcrownVerification(Verification):
         if not (verify or count):
             return None
         only_open = self.recorder is not None and self.recorder.population == "bab"
-        return Task(int(batch.indices[k]), k, verify, count, only_open)
+        return Task(batch.cases[k].index, k, verify, count, only_open)
 
     def _result(self, batch: Batch, k: int, finding: Finding) -> InstanceResult:
         """The result of an image that α,β-CROWN was given; its instability is counted.
@@ -138,29 +138,20 @@ class AbcrownVerification(Verification):
         return replace(batch.result(k), lower_bound=outcome.lower_bound)
 
 
-def prepare_abcrown(config: Config, found: Search) -> AbcrownVerification:
+def prepare_abcrown(config: Config, found: Search) -> Run:
     """Loads and checks everything a run needs; nothing is written but the head of the results file.
 
     Raises:
         UnsupportedError: an option that α,β-CROWN would get wrong, see `guards`.
+        AbcrownGraftError: something else cannot be used.
     """
     device = inputs.device(config)
-    model = inputs.configured_model(config)
-    lirpa = found.lirpa.version or ""
-    check_guards(config, Circumstances(any(model.grafted.values()), lirpa))
-    data = inputs.images(config)
-    inputs.check_fit(data, model, config)
-    indices = inputs.instance_indices(config, len(data))
-    specify = effort.specification(config, data)
-    recorder = instability_recorder(config, model, data, METHODS)
-    checked_counterexample_path(config)
-    path = results_path(config, recorder)
-    kind, double = config["specification.robustness_type"], config["general.double_fp"]
-    settings = VerifySettings(effort.radius(config), kind, double=double)
+    images = configured_images(config, device)
+    check_guards(config, Circumstances(any(images.model.grafted.values()), found.lirpa.version or ""))
     own = {"versions": [found.verifier.version, found.lirpa.version], "settings": _settings(config)}
-    results = ResultsFile(path, run_header(config, model, data, indices, engine="abcrown", **own))
-    log = _log_path(config, path, recorder)
-    return AbcrownVerification(config, model, data, settings, specify, device, indices, results, recorder, found, log)
+    files = image_outputs(config, images, METHODS, engine="abcrown", **own)
+    engine = AbcrownEngine(config, found, device, files.recorder, _log_path(config, files.results.path, files.recorder))
+    return Run(images, engine, files.results, files.recorder, files.counterexamples)
 
 
 def _log_path(config: Config, results: Path, recorder: InstabilityRecorder | None) -> Path:

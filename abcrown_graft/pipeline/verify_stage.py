@@ -9,7 +9,7 @@ from abcrown_graft.assembly.artifacts import counterexample_path, dump_path, res
 from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.engines.choose import require_native
-from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.engines.native.engine import prepare_native
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.summary import summary_lines
 
@@ -28,14 +28,11 @@ def verify_stage(config: Config, reporter: Reporter, name: str) -> Path:
     }
     config = config.replace({key: str(path.absolute()) for key, path in own.items()}, "the pipeline")
     require_native(config)
-    verification = prepare_verification(config)
-    found = dict(verification.results.done)
-    with reporter.bar(f"verify {name}", len(verification.todo)) as bar:
-        for result in verification.run():
-            found[result.index] = result
-            bar.advance()
-    _tell(reporter, name, [found[index] for index in verification.indices])
-    return verification.results.path
+    run = prepare_native(config)
+    with reporter.bar(f"verify {name}", len(run.todo)) as bar:
+        results = run.all_results(lambda result: bar.advance())
+    _tell(reporter, name, results)
+    return run.results.path
 
 
 def _tell(reporter: Reporter, name: str, results: Sequence[InstanceResult]) -> None:

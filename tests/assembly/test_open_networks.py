@@ -11,8 +11,8 @@ import torch
 from onnx_models import saved
 from vnnlib_files import FAILS, HOLDS, OPEN_BOX, norms, property_text
 
-from abcrown_graft.assembly import subjects
-from abcrown_graft.assembly.subjects import OpenNetwork, open_model, open_onnx, read_case
+from abcrown_graft.assembly import open_networks
+from abcrown_graft.assembly.open_networks import OpenNetwork, open_model, open_onnx, read_case
 from abcrown_graft.errors import FileFormatError, ModelError, UnsupportedError
 from abcrown_graft.formats.onnx import reader
 from abcrown_graft.formats.vnnlib.interface import Interface, TensorDeclaration
@@ -32,7 +32,7 @@ def written(folder: Path, text: str, name: str = "p.vnnlib") -> Path:
 
 def test_the_judge_of_a_file_is_onnxruntime(network: OpenNetwork) -> None:
     assert network.subject.module is network.runtime
-    assert (network.inputs, network.outputs, network.dtype) == (2, 2, torch.float32)
+    assert (network.inputs, network.outputs, network.subject.dtype) == (2, 2, torch.float32)
     points = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
     assert network.subject.module(points).tolist() == [[3.0, 1.0], [0.5, 0.5]]
 
@@ -40,7 +40,7 @@ def test_the_judge_of_a_file_is_onnxruntime(network: OpenNetwork) -> None:
 def test_a_property_of_two_boxes(network: OpenNetwork, tmp_path: Path) -> None:
     path = written(tmp_path, property_text(HOLDS, OPEN_BOX, ((0, 3), (0, 1))))
     case = read_case(network, 5, path, spent=3.0)
-    assert case.index == 5 and len(case.queries) == 2 and 3.0 < case.spent < 60
+    assert case.index == 5 and len(case.specifications) == 2 and 3.0 < case.spent < 60
 
 
 def test_the_judge_reads_the_file(network: OpenNetwork, tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_property_of_another_network_or_damaged(network: OpenNetwork, tmp_path
 @pytest.fixture
 def declared(monkeypatch: pytest.MonkeyPatch) -> Callable[[TensorDeclaration, TensorDeclaration], None]:
     """Makes every property declare these tensors, as only VNN-LIB 2.0 can."""
-    read = subjects.read_property
+    read = open_networks.read_property
 
     def declare(source: TensorDeclaration, target: TensorDeclaration) -> None:
         def with_interface(*arguments: Any) -> Property:
             return Property(Interface("2.0", "N", source, target), read(*arguments).queries)
 
-        monkeypatch.setattr(subjects, "read_property", with_interface)
+        monkeypatch.setattr(open_networks, "read_property", with_interface)
 
     return declare
 
@@ -84,7 +84,7 @@ def test_declarations_that_fit(
     network, declared, tmp_path: Path, kind: str, source: str | None, target: str | None
 ) -> None:
     declared(TensorDeclaration("X", kind, (1, 2), source), TensorDeclaration("Y", kind, (2,), target))
-    assert len(read_case(network, 0, written(tmp_path, property_text(HOLDS))).queries) == 1
+    assert len(read_case(network, 0, written(tmp_path, property_text(HOLDS))).specifications) == 1
 
 
 @pytest.mark.parametrize(
@@ -111,18 +111,18 @@ def test_a_network_that_is_read_wrongly_is_noticed(tmp_path: Path, monkeypatch: 
 
 def test_without_queries_there_is_nothing_to_compare(network: OpenNetwork, tmp_path: Path) -> None:
     empty = written(tmp_path, property_text(HOLDS, ((1, -1), (0, 1))))
-    assert read_case(network, 0, empty).queries == ()
+    assert read_case(network, 0, empty).specifications == ()
 
 
 def test_a_torch_model_is_its_own_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subjects, "check_against_onnxruntime", None)
+    monkeypatch.setattr(open_networks, "check_against_onnxruntime", None)
     model = load_model(ModelSource("digits_cnn"))
     network = open_model("digits_cnn", model, "cpu", False)
     assert (network.name, network.inputs, network.outputs) == ("digits_cnn", 64, 10)
     names = [*(f"X_{i}" for i in range(64)), *(f"Y_{j}" for j in range(10))]
     text = "".join(f"(declare-const {name} Real)" for name in names)
     text += "".join(f"(assert (<= 0 X_{i} ))(assert (<= X_{i} 1))" for i in range(64)) + "(assert (<= Y_0 Y_1))"
-    assert len(read_case(network, 0, written(tmp_path, text)).queries) == 1
+    assert len(read_case(network, 0, written(tmp_path, text)).specifications) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"something else", None])

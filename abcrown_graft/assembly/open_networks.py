@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from abcrown_graft.errors import FileFormatError
@@ -16,12 +15,12 @@ from abcrown_graft.formats.onnx.reader import OnnxNetwork, numpy_dtype, read_onn
 from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule, check_against_onnxruntime
 from abcrown_graft.formats.vnnlib.interface import Interface
 from abcrown_graft.formats.vnnlib.judge import satisfies
-from abcrown_graft.formats.vnnlib.query import Query
 from abcrown_graft.formats.vnnlib.read import Property, read_formula, read_property
 from abcrown_graft.formats.vnnlib.specify import to_specification
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.models.load import LoadedModel
+from abcrown_graft.verify.case import Case, Judge
 from abcrown_graft.verify.problem import Subject
-from abcrown_graft.verify.properties import Case, Judge
 
 BOXES_COMPARED, POINTS = 4, 4  # of each property
 
@@ -33,13 +32,11 @@ class OpenNetwork:
     Attributes:
         name: for messages: the file, or the model definition.
         subject: see there; for a file, `module` is onnxruntime.
-        dtype: what it computes in.
         onnx, runtime: what was read from the file, and the file itself; None for a torch model.
     """
 
     name: str
     subject: Subject
-    dtype: torch.dtype
     onnx: OnnxNetwork | None = None
     runtime: OnnxruntimeModule | None = None
 
@@ -63,13 +60,13 @@ def open_onnx(path: Path, device: str, double: bool) -> OpenNetwork:
     """
     found = read_onnx(path)
     runtime = OnnxruntimeModule(found, path)
-    subject = Subject.prepare(runtime, found.network, device, double)
-    return OpenNetwork(str(path), subject, found.dtype, found, runtime)
+    subject = Subject.prepare(runtime, found.network, device, double, found.dtype)
+    return OpenNetwork(str(path), subject, found, runtime)
 
 
 def open_model(name: str, model: LoadedModel, device: str, double: bool) -> OpenNetwork:
     """A torch model as such a network."""
-    return OpenNetwork(name, Subject.prepare(model.module, model.exact, device, double), torch.float32)
+    return OpenNetwork(name, Subject.prepare(model.module, model.exact, device, double))
 
 
 def read_case(network: OpenNetwork, index: int, path: Path, spent: float = 0.0) -> Case:
@@ -88,13 +85,15 @@ def make_case(network: OpenNetwork, index: int, path: Path, found: Property, spe
     """As `read_case`, where the file has been read: `found` is what `read_property` gave for the network's sizes."""
     started = time.perf_counter()
     _check_interface(network, path, found.interface)
-    _compare(network, found.queries)
-    return Case(index, found.queries, _judge(path), spent + time.perf_counter() - started)
+    shape = network.subject.exact.input.shape
+    specifications = tuple(to_specification([query], shape) for query in found.queries)
+    _compare(network, specifications)
+    return Case(index, specifications, judge=_judge(path), spent=spent + time.perf_counter() - started)
 
 
 def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> None:
     """Raises FileFormatError if the property names other tensors, or another precision, than the network's."""
-    precision = str(numpy_dtype(network.dtype))
+    precision = str(numpy_dtype(network.subject.dtype))
     for declared in (interface.input, interface.output):
         if declared.element_type not in ("real", precision):
             raise FileFormatError(
@@ -110,10 +109,10 @@ def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> 
             )
 
 
-def _compare(network: OpenNetwork, queries: Sequence[Query]) -> None:
-    if network.onnx is None or network.runtime is None or not queries:
+def _compare(network: OpenNetwork, specifications: Sequence[Specification]) -> None:
+    if network.onnx is None or network.runtime is None or not specifications:
         return
-    box = to_specification(queries[:BOXES_COMPARED], network.onnx.network.input.shape).box
+    box = Specification.cat(specifications[:BOXES_COMPARED]).box
     check_against_onnxruntime(network.onnx, network.runtime.path, box, POINTS, module=network.runtime)
 
 

@@ -11,11 +11,12 @@ import torch
 from onnx_models import saved
 from vnnlib_files import FAILS, HARD, HOLDS, OPEN_BOX, benchmark, norms, property_text
 
-from abcrown_graft.assembly.rows import Row
+from abcrown_graft.assembly import property_instances
+from abcrown_graft.assembly.instances import Row
+from abcrown_graft.assembly.property_instances import in_batches
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
-from abcrown_graft.engines.native import properties
-from abcrown_graft.engines.native.properties import in_batches, prepare_properties
+from abcrown_graft.engines.native.engine import NativeEngine, prepare_native
 from abcrown_graft.errors import ConfigError, FileFormatError, ModelError
 from abcrown_graft.formats.counterexample import read_counterexample
 from abcrown_graft.formats.onnx.reader import read_onnx
@@ -26,6 +27,7 @@ from abcrown_graft.formats.vnnlib.read import read_formula
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.verdict import InstanceResult, Verdict
+from abcrown_graft.verify.runner import Group
 
 SOUND = property_text(HOLDS)
 TEXTS = {
@@ -77,8 +79,8 @@ def assert_counterexample(path: Path, network: Path, about: Path) -> None:
 class TestLists:
     @pytest.mark.parametrize("batch_size", [1, 64])
     def test_every_row_has_its_verdict(self, bench: Path, batch_size: int) -> None:
-        run = prepare_properties(config(bench, solver__batch_size=batch_size, general__save_adv_example=True))
-        assert run.indices == list(range(6)) and not run.single
+        run = prepare_native(config(bench, solver__batch_size=batch_size, general__save_adv_example=True))
+        assert run.indices == list(range(6)) and not run.instances.single
         results = list(run.run())
         assert [result.index for result in results] == run.indices
         assert verdicts(results) == EXPECTED
@@ -93,34 +95,34 @@ class TestLists:
 
     def test_neighbours_share_a_network_and_a_batch(self, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         opened, batches = [], []
-        open_onnx, verify = properties.open_onnx, properties.verify_properties
+        open_onnx, decide = property_instances.open_onnx, NativeEngine.decide
 
         def noted(path: Path, *rest: object) -> object:
             opened.append(path.name)
             return open_onnx(path, *rest)
 
-        def watched(subject: object, cases: list, *rest: object) -> Iterator[InstanceResult]:
-            batches.append([case.index for case in cases])
-            return verify(subject, cases, *rest)
+        def watched(engine: NativeEngine, group: Group, *rest: object) -> Iterator[InstanceResult]:
+            batches.append(([case.index for case in group.cases], group.timeout))
+            return decide(engine, group, *rest)
 
-        monkeypatch.setattr(properties, "open_onnx", noted)
-        monkeypatch.setattr(properties, "verify_properties", watched)
+        monkeypatch.setattr(property_instances, "open_onnx", noted)
+        monkeypatch.setattr(NativeEngine, "decide", watched)
         saved(norms(), bench / "onnx", "other.onnx")
         names = ("norms", "norms", "other", "norms", "norms")
         timeouts = (20, 20, 20, 20, 30)
         lines = [f"onnx/{a}.onnx,vnnlib/holds.vnnlib,{t}\n" for a, t in zip(names, timeouts, strict=True)]
         (bench / "instances.csv").write_text("".join(lines))
-        assert verdicts(list(prepare_properties(config(bench)).run())) == ["verified"] * 5
+        assert verdicts(list(prepare_native(config(bench)).run())) == ["verified"] * 5
         assert opened == ["norms.onnx", "other.onnx", "norms.onnx"]
-        assert batches == [[0, 1], [2], [3], [4]]
+        assert batches == [([0, 1], 20), ([2], 20), ([3], 20), ([4], 30)]
 
     def test_rows_are_chosen_as_images_are(self, bench: Path) -> None:
-        assert prepare_properties(config(bench, data__start=1, data__end=3)).indices == [1, 2]
-        assert prepare_properties(config(bench, data__select_instance=[4, 0])).indices == [4, 0]
+        assert prepare_native(config(bench, data__start=1, data__end=3)).indices == [1, 2]
+        assert prepare_native(config(bench, data__select_instance=[4, 0])).indices == [4, 0]
         with pytest.raises(ConfigError, match="instance 6 does not exist; the list has 6"):
-            prepare_properties(config(bench, data__select_instance=[6]))
+            prepare_native(config(bench, data__select_instance=[6]))
         with pytest.raises(ConfigError, match="leave no instance; the list has 6"):
-            prepare_properties(config(bench, data__start=6))
+            prepare_native(config(bench, data__start=6))
 
     def test_what_is_wrong_with_a_row_is_its_own_error(self, bench: Path) -> None:
         (bench / "onnx/cut.onnx").write_bytes((bench / "onnx/norms.onnx").read_bytes()[:-40])
@@ -137,7 +139,7 @@ class TestLists:
         )
         lines = ["onnx/{}.onnx,vnnlib/{}.vnnlib,20\n".format(*pair.split(",")) for pair in pairs]
         (bench / "instances.csv").write_text("".join(lines))
-        results = {result.index: result for result in prepare_properties(config(bench)).run()}
+        results = {result.index: result for result in prepare_native(config(bench)).run()}
         assert [str(results[k].verdict) for k in range(7)] == ["verified", *["error"] * 5, "falsified"]
         reasons = [r"missing.onnx: no such file", r"cut.onnx: ", "missing.vnnlib: no such file", "cut.vnnlib: "]
         reasons.append("other.vnnlib: 1 elements of Y are declared, the network has 2")
@@ -145,7 +147,7 @@ class TestLists:
             assert told in results[index].reason and "\n" not in results[index].reason
 
     def test_a_defect_is_the_rows_error_too(self, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        read_case = properties.read_case
+        read_case = property_instances.read_case
 
         def second_fails(network: object, index: int, *rest: object) -> object:
             if index == 1:
@@ -154,37 +156,37 @@ class TestLists:
                 raise torch.cuda.OutOfMemoryError("out of memory")
             return read_case(network, index, *rest)
 
-        monkeypatch.setattr(properties, "read_case", second_fails)
-        results = {result.index: result for result in prepare_properties(config(bench)).run()}
+        monkeypatch.setattr(property_instances, "read_case", second_fails)
+        results = {result.index: result for result in prepare_native(config(bench)).run()}
         assert (results[1].verdict, results[1].reason) == (Verdict.ERROR, "RuntimeError: a defect")
         assert results[3].verdict is Verdict.OUT_OF_MEMORY
         assert verdicts([results[k] for k in (0, 2, 4, 5)]) == [EXPECTED[k] for k in (0, 2, 4, 5)]
 
     def test_reading_counts(self, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        read_case = properties.read_case
+        read_case = property_instances.read_case
 
         def slow(network: object, index: int, path: Path, spent: float) -> object:
             return read_case(network, index, path, spent + (100.0 if index == 0 else 0.0))
 
-        monkeypatch.setattr(properties, "read_case", slow)
-        results = list(prepare_properties(config(bench)).run())
+        monkeypatch.setattr(property_instances, "read_case", slow)
+        results = list(prepare_native(config(bench)).run())
         assert results[0].verdict is Verdict.TIMEOUT and results[0].seconds > 100
         assert verdicts(results[1:]) == EXPECTED[1:]
 
     def test_an_interrupted_run_goes_on(self, bench: Path) -> None:
-        first = prepare_properties(config(bench))
+        first = prepare_native(config(bench))
         running = first.run()
         kept = [next(running) for _ in range(2)]
         running.close()
-        again = prepare_properties(config(bench))
+        again = prepare_native(config(bench))
         assert list(again.results.done.values()) == kept
         rest = list(again.run())
         assert verdicts([*kept, *rest]) == EXPECTED
 
     @pytest.mark.parametrize("change", ["property", "network", "timeout", "list", "settings"])
     def test_a_run_over_other_files_is_another_run(self, bench: Path, change: str) -> None:
-        prepare_properties(config(bench))
-        assert prepare_properties(config(bench)).results.kept is None
+        prepare_native(config(bench))
+        assert prepare_native(config(bench)).results.kept is None
         if change == "property":
             (bench / "vnnlib/holds.vnnlib").write_text(TEXTS["fails"])
         elif change == "network":
@@ -192,7 +194,7 @@ class TestLists:
         elif change == "list":
             (bench / "instances.csv").write_text("onnx/norms.onnx,vnnlib/holds.vnnlib,20\n")
         changed = {"timeout": {"bab__override_timeout": 3}, "settings": {"solver__bound_prop_method": "crown"}}
-        assert prepare_properties(config(bench, **changed.get(change, {}))).results.kept is not None
+        assert prepare_native(config(bench, **changed.get(change, {}))).results.kept is not None
 
     def test_properties_of_a_torch_model(self, bench: Path) -> None:
         torch.manual_seed(0)
@@ -204,28 +206,28 @@ class TestLists:
         (bench / "vnnlib/small.vnnlib").write_text(text + "(assert (<= Y_0 1000))")
         (bench / "instances.csv").write_text("vnnlib/big.vnnlib\nvnnlib/small.vnnlib\n")
         model = {"model__name": "digits_cnn", "model__path": str(bench / "w.safetensors")}
-        assert verdicts(list(prepare_properties(config(bench, **model)).run())) == ["verified", "falsified"]
+        assert verdicts(list(prepare_native(config(bench, **model)).run())) == ["verified", "falsified"]
 
     def test_files_are_written_from_the_current_folder(self, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(bench.parent)
         files = {"general__results_file": "o.txt", "attack__cex_path": "c.txt", "general__csv_name": "instances.csv"}
-        run = prepare_properties(config(bench, **files, general__root_path=str(bench), general__save_adv_example=True))
+        run = prepare_native(config(bench, **files, general__root_path=str(bench), general__save_adv_example=True))
         list(run.run())
         assert {"o.txt", "c_1.txt"} <= {path.name for path in bench.parent.iterdir()}
 
     def test_a_list_that_cannot_be_read(self, bench: Path) -> None:
         (bench / "instances.csv").write_text("onnx/norms.onnx,vnnlib/holds.vnnlib,soon\n")
         with pytest.raises(FileFormatError, match=r"instances\.csv:1: the timeout 'soon'"):
-            prepare_properties(config(bench))
+            prepare_native(config(bench))
         assert not (bench.parent / "out.txt").exists()
 
 
 class TestSingle:
     @pytest.mark.parametrize(("name", "expected"), [*zip(TEXTS, EXPECTED, strict=True)])
     def test_the_words_of_the_competition(self, bench: Path, name: str, expected: str) -> None:
-        run = prepare_properties(single(bench, name, general__save_adv_example=True))
+        run = prepare_native(single(bench, name, general__save_adv_example=True))
         (result,) = run.run()
-        assert run.single and str(result.verdict) == expected
+        assert run.instances.single and str(result.verdict) == expected
         path, network, about = bench.parent / "out.txt", bench / "onnx/norms.onnx", bench / "vnnlib" / f"{name}.vnnlib"
         if expected == "verified":
             assert path.read_text() == "unsat\n" and not (bench.parent / "cex.txt").exists()
@@ -234,7 +236,7 @@ class TestSingle:
             assert_counterexample(path, network, about)
 
     def test_without_being_asked_for_there_is_no_counterexample(self, bench: Path) -> None:
-        list(prepare_properties(single(bench, "fails")).run())
+        list(prepare_native(single(bench, "fails")).run())
         assert (bench.parent / "out.txt").read_text() == "sat\n"
         assert not (bench.parent / "cex.txt").exists()
 
@@ -247,7 +249,7 @@ class TestSingle:
     )
     def test_undecided(self, bench: Path, changed: dict[str, object], word: str) -> None:
         (bench / "vnnlib/open.vnnlib").write_text(property_text("(assert (>= (- Y_0 Y_1) 1.0001))"))
-        list(prepare_properties(single(bench, "open", attack__pgd_order="skip", **changed)).run())
+        list(prepare_native(single(bench, "open", attack__pgd_order="skip", **changed)).run())
         assert (bench.parent / "out.txt").read_text() == f"{word}\n"
 
     @pytest.mark.parametrize("wrong", ["onnx/norms.onnx", "vnnlib/holds.vnnlib"])
@@ -259,7 +261,7 @@ class TestSingle:
         if how == "cut":
             (bench / wrong).write_bytes(content[: len(content) - 12])
         with pytest.raises(FileFormatError, match=wrong.replace(".", r"\.")):
-            list(prepare_properties(single(bench, "holds")).run())
+            list(prepare_native(single(bench, "holds")).run())
         assert (bench.parent / "out.txt").read_text() == "error\n"
 
     def test_a_network_that_onnxruntime_sees_otherwise_is_refused(
@@ -270,17 +272,17 @@ class TestSingle:
         simplified = reader.simplified
         monkeypatch.setattr(reader, "simplified", lambda network: simplified(network).map_tensors(lambda t: t * 0.9))
         with pytest.raises(ModelError, match=r"norms\.onnx: outputs differ from onnxruntime's by 0\."):
-            list(prepare_properties(single(bench, "holds")).run())
+            list(prepare_native(single(bench, "holds")).run())
         assert (bench.parent / "out.txt").read_text() == "error\n"
 
     def test_somebody_elses_file_is_left_alone(self, bench: Path) -> None:
         (bench.parent / "out.txt").write_text("my notes\n")
         with pytest.raises(FileFormatError, match=r"out\.txt"):
-            prepare_properties(single(bench, "holds"))
+            prepare_native(single(bench, "holds"))
         assert (bench.parent / "out.txt").read_text() == "my notes\n"
 
     def test_preparing_writes_nothing(self, bench: Path) -> None:
-        prepare_properties(single(bench, "holds"))
+        prepare_native(single(bench, "holds"))
         assert not (bench.parent / "out.txt").exists()
 
 

@@ -1,38 +1,39 @@
-"""Properties of boxes: what their queries' verdicts make, in batches, within their time, and by exact judgement."""
+"""Cases: what the verdicts on their boxes make, in batches, within their time, and by exact judgement."""
 
 from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from image_cases import cases_at
 from torch import nn
 
 from abcrown_graft.attack.pgd import PGDSettings
-from abcrown_graft.formats.vnnlib.query import Clause, Query
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.search.bab import SearchSettings
-from abcrown_graft.verdict import InstanceResult, Verdict
-from abcrown_graft.verify import properties
+from abcrown_graft.verdict import NO_LABEL, InstanceResult, Verdict
+from abcrown_graft.verify import batches, cases
+from abcrown_graft.verify.case import Case
+from abcrown_graft.verify.cases import NOT_EXACT, off_the_faces, verify_cases
 from abcrown_graft.verify.problem import Subject, VerifySettings
-from abcrown_graft.verify.properties import NO_LABEL, NOT_EXACT, Case, off_the_faces, verify_properties
 
-SETTINGS = VerifySettings(None, attack=PGDSettings(steps=20, restarts=3), timeout=60.0, search=SearchSettings())
-
-
-def at_least(bound: float) -> tuple[Clause, ...]:
-    """Unsafe: the first output is at least this."""
-    return (Clause(np.array([[-1.0]]), np.array([bound])),)
+SETTINGS = VerifySettings(attack=PGDSettings(steps=20, restarts=3), timeout=60.0, search=SearchSettings())
 
 
-def query(bound: float, low: float = -1.0, high: float = 1.0) -> Query:
-    """Over `[low, high]` in both inputs."""
-    return Query(np.full(2, low), np.full(2, high), at_least(bound))
+def below(bound: float, low: float = -1.0, high: float = 1.0) -> Specification:
+    """The output is below this over `[low, high]` in both inputs."""
+    ends = (torch.full((1, 2), end, dtype=torch.float64) for end in (low, high))
+    offsets = torch.full((1, 1, 1), bound, dtype=torch.float64)
+    return Specification(Box(*ends), -torch.ones(1, 1, 1, 1, dtype=torch.float64), offsets)
 
 
-def case(index: int, *queries: Query, judge=lambda point, output: True, spent: float = 0.0) -> Case:
-    return Case(index, queries, judge, spent)
+def case(index: int, *specifications: Specification, judge=lambda point, output: True, spent: float = 0.0) -> Case:
+    return Case(index, specifications, judge=judge, spent=spent)
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +42,29 @@ def norm(layers_of, subject_of):
     return subject_of(layers_of(([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [0.0] * 4), ([[1.0] * 4], [0.0])))
 
 
-def run(subject, *cases: Case, settings: VerifySettings = SETTINGS, found=None) -> list[InstanceResult]:
+def run(subject, *given: Case, settings: VerifySettings = SETTINGS, found=None) -> list[InstanceResult]:
     callback = None if found is None else found.__setitem__
-    return list(verify_properties(subject, cases, settings, torch.float32, callback))
+    return list(verify_cases(subject, given, settings, None, callback))
 
 
 def verdicts(results: list[InstanceResult]) -> list[str]:
     return [str(result.verdict) for result in results]
 
 
-GOOD, BAD = query(2.1), query(1.9)
+GOOD, BAD = below(2.1), below(1.9)
 
 
 def test_cases_of_one_box_share_a_batch_and_keep_their_order(norm, monkeypatch):
     sizes = []
-    verify_images = properties.verify_images
+    whole = batches.Batch
 
-    def counted(subject, images, *rest):
-        sizes.append(len(images))
-        return verify_images(subject, images, *rest)
+    def counted(subject, settings, cases):
+        sizes.append(len(cases))
+        return whole(subject, settings, cases)
 
-    monkeypatch.setattr(properties, "verify_images", counted)
+    monkeypatch.setattr(batches, "Batch", counted)
     found: dict[int, torch.Tensor] = {}
-    results = run(norm, case(7, GOOD), case(3, BAD), case(5, query(0.5, 0.0, 0.2)), found=found)
+    results = run(norm, case(7, GOOD), case(3, BAD), case(5, below(0.5, 0.0, 0.2)), found=found)
     assert sizes == [3]
     assert [r.index for r in results] == [7, 3, 5]
     assert verdicts(results) == ["verified", "falsified", "verified"]
@@ -75,16 +76,16 @@ def test_cases_of_one_box_share_a_batch_and_keep_their_order(norm, monkeypatch):
 @pytest.mark.parametrize(
     ("queries", "expected"),
     [
-        ((GOOD, query(2.05)), "verified"),
+        ((GOOD, below(2.05)), "verified"),
         ((GOOD, BAD), "falsified"),
         ((BAD, GOOD), "falsified"),
-        ((GOOD, query(5.0), query(3.0, 0.0, 1.0)), "verified"),
-        ((query(3.0, -2.0, 0.0), query(3.0, 0.0, 1.0), GOOD), "falsified"),
+        ((GOOD, below(5.0), below(3.0, 0.0, 1.0)), "verified"),
+        ((below(3.0, -2.0, 0.0), below(3.0, 0.0, 1.0), GOOD), "falsified"),
         ((), "verified"),
     ],
 )
 def test_all_boxes_must_hold(norm, queries, expected, batch_size):
-    settings = VerifySettings(None, attack=SETTINGS.attack, batch_size=batch_size, search=SearchSettings(batch_size=4))
+    settings = VerifySettings(attack=SETTINGS.attack, batch_size=batch_size, search=SearchSettings(batch_size=4))
     (result,) = run(norm, case(4, *queries), settings=settings)
     assert (result.index, str(result.verdict)) == (4, expected)
     assert (result.lower_bound is None) == (expected == "falsified" or not queries)
@@ -97,13 +98,13 @@ def test_boxes_that_bounds_leave_open_are_searched(subject_of):
     subject = subject_of(module.requires_grad_(False))
     grid = torch.cartesian_prod(*[torch.linspace(-3, 3, 301)] * 2)
     most = float(module(grid).max())
-    settings = VerifySettings(None, attack=None, search=None)
-    several = case(0, query(most + 0.01, -3.0, 2.5), query(most + 0.01, -2.5, 3.0))
+    settings = VerifySettings(attack=None, search=None)
+    several = case(0, below(most + 0.01, -3.0, 2.5), below(most + 0.01, -2.5, 3.0))
     assert verdicts(run(subject, several, settings=settings)) == ["unknown"]
     (result,) = run(subject, several)
     assert (result.verdict, result.status) == (Verdict.VERIFIED, "safe")
     assert 0 <= result.lower_bound <= 0.02
-    assert verdicts(run(subject, case(0, query(most + 0.01, -3.0, 2.5), query(most - 0.01, -3.0, 3.0)))) == [
+    assert verdicts(run(subject, case(0, below(most + 0.01, -3.0, 2.5), below(most - 0.01, -3.0, 3.0)))) == [
         "falsified"
     ]
 
@@ -125,8 +126,8 @@ def test_one_that_is_late_does_not_stop_its_neighbours(norm):
 def test_boxes_left_when_the_time_is_over_are_a_timeout(norm, monkeypatch):
     """Each look at the clock takes a second of six; the cheap stages prove nothing."""
     clock = iter(range(1000))
-    monkeypatch.setattr(properties.time, "perf_counter", lambda: float(next(clock)))
-    settings = VerifySettings(None, attack=None, incomplete=False, timeout=6.0, search=SearchSettings())
+    monkeypatch.setattr(cases.time, "perf_counter", lambda: float(next(clock)))
+    settings = VerifySettings(attack=None, incomplete=False, timeout=6.0, search=SearchSettings())
     (result,) = run(norm, case(0, *[GOOD] * 20), settings=settings)
     assert result.verdict is Verdict.TIMEOUT and result.seconds > 6
 
@@ -154,18 +155,16 @@ def test_the_judge_gets_the_point_and_the_output_of_the_original_model(norm):
         return len(asked) == 2
 
     found: dict[int, torch.Tensor] = {}
-    corner = query(2.0)
-    (result,) = run(norm, case(0, query(1.999), judge=judge), found=found)
+    (result,) = run(norm, case(0, below(1.999), judge=judge), found=found)
     assert result.verdict is Verdict.FALSIFIED
     for point, output in asked:
         assert torch.equal(norm.module(point[None])[0], output)
-    assert torch.equal(found[0], asked[1][0]) and torch.equal(asked[1][0], off_the_faces(asked[0][0], corner))
+    assert torch.equal(found[0], asked[1][0]) and torch.equal(asked[1][0], off_the_faces(asked[0][0], below(2.0).box))
 
 
 def test_off_the_faces_is_one_step_inside():
-    lower, upper = np.array([0.0, 0.0, 0.5, -1.0]), np.array([1.0, 1.0, 0.5, 1.0])
-    point = torch.tensor([0.0, 1.0, 0.5, 0.25])
-    moved = off_the_faces(point, Query(lower, upper, at_least(0.0)))
+    box = Box(torch.tensor([[0.0, 0.0, 0.5, -1.0]]).double(), torch.tensor([[1.0, 1.0, 0.5, 1.0]]).double())
+    moved = off_the_faces(torch.tensor([0.0, 1.0, 0.5, 0.25]), box)
     assert moved.tolist() == [float(np.float32(np.nextafter(np.float32(0), 1))), 1 - 2.0**-24, 0.5, 0.25]
 
 
@@ -178,6 +177,41 @@ def test_a_crash_is_an_error_and_the_other_cases_go_on(layers_of, subject_of):
 
 def test_a_point_that_the_model_takes_in_double(norm):
     found: dict[int, torch.Tensor] = {}
-    double = Subject(copy.deepcopy(norm.module).double(), norm.network, norm.exact)
-    (result,) = verify_properties(double, [case(0, BAD)], SETTINGS, torch.float64, found.__setitem__)
+    double = Subject(copy.deepcopy(norm.module).double(), norm.network, norm.exact, torch.float64)
+    (result,) = verify_cases(double, [case(0, BAD)], SETTINGS, None, found.__setitem__)
     assert result.verdict is Verdict.FALSIFIED and found[0].dtype == torch.float64
+
+
+class TestImages:
+    """A label, and an input of their own that is tried first."""
+
+    @pytest.fixture
+    def images(self, compare) -> list[Case]:
+        points = torch.tensor([[0.9, 0.1], [0.52, 0.48], [0.1, 0.9]])
+        return cases_at(compare, points, torch.zeros(3).long(), [5, 3, 8])
+
+    def test_results_have_their_label_and_the_class_of_the_clean_image(self, compare, images):
+        results = run(compare, *images)
+        assert verdicts(results) == ["verified", "falsified", "falsified"]
+        assert [(r.index, r.label, r.predicted) for r in results] == [(5, 0, 0), (3, 0, 0), (8, 0, 1)]
+
+    def test_one_that_is_wrong_as_it_is_is_its_own_counterexample(self, compare, images):
+        found: dict[int, torch.Tensor] = {}
+        run(compare, *images, found=found)
+        assert sorted(found) == [3, 8] and torch.equal(found[8], images[2].clean)
+
+    def test_without_any_time_the_clean_image_is_looked_at(self, compare, images):
+        results = run(compare, *images, settings=replace(SETTINGS, timeout=0.0))
+        assert verdicts(results) == ["timeout", "timeout", "falsified"]
+
+    def test_a_recorder_sees_them_and_no_case_of_several_boxes(self, compare, images):
+        class Watcher:
+            after_bounds = False
+            seen: list[int] = []
+
+            def __call__(self, batch):
+                self.seen += batch.indices
+
+        several = replace(images[0], index=9, specifications=images[0].specifications * 2)
+        list(verify_cases(compare, [*images, several], SETTINGS, Watcher()))
+        assert Watcher.seen == [5, 3, 8]

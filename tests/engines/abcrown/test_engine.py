@@ -16,16 +16,17 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.engines.abcrown import run
+from abcrown_graft.engines.abcrown.engine import prepare_abcrown
 from abcrown_graft.engines.abcrown.job import INSTANCES, INSTANCES_KIND, Job, Task
 from abcrown_graft.engines.abcrown.process import Ended
-from abcrown_graft.engines.abcrown.verification import AbcrownVerification, prepare_abcrown
-from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.engines.native.engine import prepare_native
 from abcrown_graft.errors import ConfigError, EngineError, SettingsDifferError, UnsupportedError
 from abcrown_graft.files import load_tensors
 from abcrown_graft.formats.results import read_results
 from abcrown_graft.masks import dump as dumps
 from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.problem import Subject
+from abcrown_graft.verify.runner import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,10 +44,10 @@ def misclassified(tmp_path_factory: pytest.TempPathFactory) -> set[int]:
     """Of the first 400 digits."""
     cheap = {"attack__pgd_order": "skip", "solver__bound_prop_method": "ibp", "general__complete_verifier": "skip"}
     config = configured(tmp_path_factory.mktemp("clean"), data__end=400, specification__epsilon=0.0, **cheap)
-    return {result.index for result in prepare_verification(config).run() if result.predicted != result.label}
+    return {result.index for result in prepare_native(config).run() if result.predicted != result.label}
 
 
-def prepared(folder: Path, **changed: Any) -> AbcrownVerification:
+def prepared(folder: Path, **changed: Any) -> Run:
     return prepare_abcrown(configured(folder, **changed), FOUND)
 
 
@@ -133,7 +134,7 @@ def test_another_run_keeps_the_results_of_the_first(
 
 
 def test_results_of_the_native_engine_are_not_gone_on_with(tmp_path: Path) -> None:
-    prepare_verification(configured(tmp_path))
+    prepare_native(configured(tmp_path))
     assert prepared(tmp_path).results.kept == tmp_path / "out.1.txt"
 
 
@@ -147,6 +148,7 @@ def test_a_counterexample_is_confirmed_on_the_original_model(tmp_path: Path, mon
     assert (str(result.verdict), result.status) == ("falsified", "unsafe-bab") and result.margin <= 0
     lines = (tmp_path / "cex_0.txt").read_text().splitlines()
     assert len(lines) == 64 + 10 and lines[0].startswith("((X_0  ")
+    assert read_results(tmp_path / "out.txt")[0]["counterexamples"] == "cex.txt"
 
 
 @pytest.mark.parametrize("what", ("nothing", "the image", "too few pixels", "NaN", "far away"))
@@ -224,7 +226,7 @@ def test_instability_is_the_native_engines_dump(tmp_path: Path, monkeypatch: pyt
     verified_by(monkeypatch, count, tmp_path, instability__dump=str(path), data__end=6)
     dump, native = (
         dumps.load(path),
-        prepare_verification(configured(tmp_path, instability__dump=str(tmp_path / "n.st"))),
+        prepare_native(configured(tmp_path, instability__dump=str(tmp_path / "n.st"))),
     )
     assert dump.indices.tolist() == list(range(6))
     assert dump.settings == native.recorder.dump.settings and dump.model == native.recorder.dump.model
@@ -336,7 +338,7 @@ def test_images_are_predicted_by_the_batch_size_or_less_where_memory_runs_out(
 def test_an_image_that_the_model_fails_on_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, verdict: str
 ) -> None:
-    odd = prepared(tmp_path).data.images[2]
+    odd = prepared(tmp_path).instances.data.images[2]
     failing(monkeypatch, lambda x: error if any(torch.equal(image, odd) for image in x) else None)
     results, process = verified_by(monkeypatch, lambda job, task: safe(), tmp_path, data__end=4)
     assert [str(result.verdict) for result in results] == ["verified", "verified", verdict, "verified"]
@@ -390,12 +392,15 @@ def test_grafted_networks_are_guarded_when_they_are_loaded(tmp_path: Path) -> No
 
 
 def test_the_log_lies_beside_the_results_unless_it_is_named(tmp_path: Path) -> None:
-    assert prepared(tmp_path).log == tmp_path / "out.txt.log"
-    assert prepared(tmp_path, general__abcrown_log=str(tmp_path / "logs" / "a.log")).log == tmp_path / "logs" / "a.log"
+    assert prepared(tmp_path).engine.log == tmp_path / "out.txt.log"
+    assert (
+        prepared(tmp_path, general__abcrown_log=str(tmp_path / "logs" / "a.log")).engine.log
+        == tmp_path / "logs" / "a.log"
+    )
     with pytest.raises(ConfigError, match=r"general\.abcrown_log: .*out\.txt is another file's name"):
         prepared(tmp_path, general__abcrown_log=str(tmp_path / "out.txt"))
 
 
 def test_the_engine_is_named_with_its_versions(tmp_path: Path) -> None:
-    words = prepared(tmp_path, general__double_fp=True).engine
+    words = prepared(tmp_path, general__double_fp=True).engine.name
     assert words == f"abcrown (α,β-CROWN 0.7.0, auto_LiRPA 0.7.1, cpu, float64; its output: {tmp_path / 'out.txt.log'})"
