@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -54,19 +54,23 @@ class Specification:
             for wanted, size in zip((clauses, literals), self.offsets.shape[1:], strict=True)
         )
         rows, offsets = (tensor[:, clause][:, :, literal] for tensor in (self.rows, self.offsets))
-        return Specification(self.box, rows, offsets)
+        return replace(self, rows=rows, offsets=offsets)
 
-    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Specification:
-        """The same in another precision, or elsewhere."""
-        rows, offsets = (tensor.to(device=device, dtype=dtype) for tensor in (self.rows, self.offsets))
-        return Specification(self.box.to(device, dtype), rows, offsets)
+    def to(self, dtype: torch.dtype) -> Specification:
+        """The same in another precision."""
+        return Specification(self.box.to(dtype=dtype), self.rows.to(dtype), self.offsets.to(dtype))
+
+    def on(self, device: torch.device | str) -> Specification:
+        """The same on another device, with all that it holds."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part.to(device) for name, part in held.items() if part is not None})
 
     def nearest(self, outputs: Tensor) -> Specification:
         """Of each instance that clause alone which is smallest at its output `(batch, outputs)`."""
         smallest = self.values(outputs.double().unsqueeze(1)).squeeze(1).argmin(1)
         instance = torch.arange(len(self), device=smallest.device)
         rows, offsets = (tensor[instance, smallest].unsqueeze(1) for tensor in (self.rows, self.offsets))
-        return Specification(self.box, rows, offsets)
+        return replace(self, rows=rows, offsets=offsets)
 
     def values(self, outputs: Tensor) -> Tensor:
         """The clauses `(batch, points, clauses)` at outputs `(batch, points, outputs)` of each instance."""

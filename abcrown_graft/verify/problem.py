@@ -148,7 +148,7 @@ class Batch:
             ValueError: of some cases only the nearest clause counts, of others all do.
         """
         made = Specification.cat([part for case in self.cases for part in case.specifications])
-        made = made.to(device=self.inputs.device)
+        made = made.on(self.inputs.device)
         (nearest,) = {case.nearest for case in self.cases}
         return made.nearest(self.outputs) if nearest else made
 

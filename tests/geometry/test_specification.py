@@ -130,6 +130,12 @@ def test_different_numbers_of_clauses_and_literals_are_filled_up_and_mean_the_sa
     assert torch.equal(both.rows[0, 0, 0], both.rows[0, 1, 1]) and torch.equal(both.rows[1], clauses().rows[0])
 
 
+def test_on_another_device_it_is_the_same():
+    moved = clauses().on("meta")
+    assert {str(part.device) for part in (moved.box.lower, moved.box.upper, moved.rows, moved.offsets)} == {"meta"}
+    assert moved.rows.dtype == torch.float64 and moved.rows.shape == clauses().rows.shape
+
+
 def test_an_output_just_beside_a_threshold_is_judged_in_float64() -> None:
     """0.1 in float32 is larger than 0.1: `Y_0 <= 0.1` is not reached, though it is if the threshold is rounded."""
     box = Box(torch.zeros(1, 1).double(), torch.ones(1, 1).double())
