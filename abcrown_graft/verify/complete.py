@@ -89,12 +89,12 @@ def _bound_together(batch: Batch, positions: Sequence[int], budgets: Sequence[Bu
     if len(positions) == 1 or batch.settings.search is None:
         return
 
-    def checkpoint() -> None:
+    def raise_if_late() -> None:
         if any(budget.late() for budget in budgets):
             raise OutOfTime
 
     try:
-        rigorous_bounds(batch, list(positions), batch.settings.method, checkpoint)
+        rigorous_bounds(batch, list(positions), batch.settings.method, raise_if_late)
     except Exception as error:
         log.debug("bounds of instances %s failed: %s", positions, failure(error))
 
@@ -120,14 +120,14 @@ def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budge
         OutOfTime: before there is a core.
     """
 
-    def checkpoint() -> None:
+    def raise_if_late() -> None:
         if budget.late():
             raise OutOfTime
 
-    checkpoint()
+    raise_if_late()
     if settings is None:
         return SearchResult(Verdict.UNKNOWN, lower_bound=-math.inf), "unknown"
-    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, checkpoint)
+    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, raise_if_late)
 
     def check_points(points: Tensor) -> Tensor | None:
         return _counterexample(batch, k, points)

@@ -168,13 +168,18 @@ class Batch:
         self.decisions[position] = Decision(verdict, status, reason)
 
     def bounds(
-        self, positions: list[int], method: str, rigorous: bool = False, checkpoint: Callable[[], None] = lambda: None
+        self,
+        positions: list[int],
+        method: str,
+        rigorous: bool = False,
+        raise_if_late: Callable[[], None] = lambda: None,
     ) -> NetworkBounds:
         """Bounds over these instances' boxes, taken from the last call where it covers them.
 
         Args:
             positions: of the instances, in this order.
-            method, checkpoint: see `bound_network`.
+            method: see `bound_network`.
+            raise_if_late: its `checkpoint`.
             rigorous: in float64, and true in real arithmetic; otherwise in the precision of the search.
         """
         known = self._bounds.get(rigorous)
@@ -184,9 +189,9 @@ class Batch:
         if rigorous:
             box = self.specification.box[at]
             with torch.backends.cudnn.flags(enabled=False):
-                found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=checkpoint)
+                found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=raise_if_late)
         else:
-            found = bound_network(self.subject.network, self.approximate.box[at], method, checkpoint=checkpoint)
+            found = bound_network(self.subject.network, self.approximate.box[at], method, checkpoint=raise_if_late)
         self._bounds[rigorous] = (list(positions), method, found)
         return found
 
@@ -212,7 +217,7 @@ class Batch:
         share = (time.perf_counter() - self._started) / len(self._sharing)
         return max(self.seconds[k] for k in self._sharing) + share > self.settings.timeout
 
-    def checkpoint(self) -> None:
+    def raise_if_late(self) -> None:
         """Raises OutOfTime if it is `late`."""
         if self.late():
             raise OutOfTime

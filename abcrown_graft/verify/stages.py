@@ -78,7 +78,7 @@ def _prove(batch: Batch, positions: list[int], method: str) -> None:
     found, promising = {}, positions
     if method == "interval" or batch.settings.search is None or batch.inputs.is_cuda:
         specification = batch.approximate[torch.tensor(positions)]
-        bounds = batch.bounds(positions, method, checkpoint=batch.checkpoint)
+        bounds = batch.bounds(positions, method, raise_if_late=batch.raise_if_late)
         lower = literal_lower_bounds(bounds, specification, method).amax(2).amin(1)
         found = dict(zip(positions, lower.tolist(), strict=True))
         promising = [k for k in positions if found[k] > 0]
@@ -94,15 +94,15 @@ def _prove(batch: Batch, positions: list[int], method: str) -> None:
 
 def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor:
     """Smallest clauses `(k,)` in float64 with the rounding error taken off: they hold in real arithmetic."""
-    _, clauses = rigorous_bounds(batch, positions, method, batch.checkpoint)
+    _, clauses = rigorous_bounds(batch, positions, method, batch.raise_if_late)
     return torch.where(torch.isfinite(clauses).all(1), clauses.amin(1), -math.inf)
 
 
 def rigorous_bounds(
-    batch: Batch, positions: list[int], method: str, checkpoint: Callable[[], None] = lambda: None
+    batch: Batch, positions: list[int], method: str, raise_if_late: Callable[[], None] = lambda: None
 ) -> tuple[NetworkBounds, Tensor]:
     """Bounds in float64 that hold in real arithmetic: of the networks, and of the clauses `(k, clauses)`."""
-    bounds = batch.bounds(positions, method, rigorous=True, checkpoint=checkpoint)
+    bounds = batch.bounds(positions, method, rigorous=True, raise_if_late=raise_if_late)
     with torch.backends.cudnn.flags(enabled=False):
         return bounds, literal_lower_bounds(bounds, batch.specification[torch.tensor(positions)], method).amax(2)
 

@@ -122,12 +122,14 @@ def test_the_nearest_clause_is_the_one_that_is_smallest_with_all_its_literals():
 
 
 def test_different_numbers_of_clauses_and_literals_are_filled_up_and_mean_the_same():
-    one = Specification(clauses().box, clauses().rows[:, :1, :1], clauses().offsets[:, :1, :1])
-    both = Specification.cat([one, clauses()])
-    assert both.rows.shape == (2, 2, 2, 2)
-    outputs = torch.tensor([[3.0, 9.0], [3.0, 9.0]]).double()
-    assert both.margins(outputs).tolist() == [*one.margins(outputs[:1]), *clauses().margins(outputs[:1])]
-    assert torch.equal(both.rows[0, 0, 0], both.rows[0, 1, 1]) and torch.equal(both.rows[1], clauses().rows[0])
+    """Beside two clauses of two literals stand three of one: y0 + 5, y1 + 5 and y0 - 1."""
+    rows = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]]]]).double()
+    three = Specification(clauses().box, rows, torch.tensor([[[5.0], [5.0], [-1.0]]]).double())
+    both = Specification.cat([three, clauses()])
+    assert both.rows.shape == (2, 3, 2, 2) and len(both.box) == 2
+    for outputs in ((3.0, 9.0), (-3.0, 0.5), (9.0, -7.0), (1.5, -9.0)):
+        twice = torch.tensor([outputs, outputs]).double()
+        assert both.margins(twice).tolist() == [*three.margins(twice[:1]), *clauses().margins(twice[:1])]
 
 
 def test_on_another_device_it_is_the_same():

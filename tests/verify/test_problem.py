@@ -106,10 +106,10 @@ def test_time_is_over_when_an_instances_share_exceeds_what_it_has_left(subject, 
     reached = []
     with batch.shared_time():
         clock.now += 5.0
-        batch.checkpoint()
+        batch.raise_if_late()
         clock.now += 2.0
         reached.append(batch.late())
-        batch.checkpoint()
+        batch.raise_if_late()
         reached.append("more work")
     assert reached == [True], "the body ends there, and that is no error"
     assert batch.seconds == [3.5, batch.settings.timeout + 0.5]
