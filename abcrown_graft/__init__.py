@@ -1,3 +1,3 @@
 """Linearity grafting for complete neural-network verification."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

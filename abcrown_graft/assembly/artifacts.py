@@ -14,7 +14,15 @@ from typing import Any
 from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, FileFormatError
-from abcrown_graft.files import LEGACY_SUFFIXES, check_writable, replace_keeping, write_atomically
+from abcrown_graft.files import (
+    LEGACY_SUFFIXES,
+    Limit,
+    check_writable,
+    parse_json,
+    read_text,
+    replace_keeping,
+    write_atomically,
+)
 
 DEFAULTS = {
     "train.checkpoint": "train.safetensors",
@@ -26,6 +34,7 @@ DEFAULTS = {
     "report.path": "report.md",
 }
 OF_BASELINE = ("train.checkpoint", "instability.dump", "significance.path")
+LIMIT = Limit(2**26, "which no JSON file of a run is")
 BASELINE = "baseline"  # the plain network's name in the names of files
 
 
@@ -119,9 +128,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise FileFormatError(f"{path}: no such file; finish the run with 'abcrown-graft run'")
+    text = read_text(path, LIMIT)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise FileFormatError(f"{path}: not a readable JSON file ({error})") from None
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: not a JSON object")

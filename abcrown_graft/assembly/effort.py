@@ -97,13 +97,13 @@ def specification(config: Config, data: ImageData) -> Robustness:
     if shape == "lp":
         if data.lower is not None:
             raise DataError(f"{where}: lp, but {data.name} gives data_min and data_max; set it to box")
-        return Robustness(epsilon(config), kind, data.targets)
+        return Robustness(epsilon(config), kind, data.targets, readings=data.readings)
     if data.lower is None:
         raise DataError(f"{where}: {shape}, but {data.name} gives no data_min and data_max")
     if config["specification.epsilon"] is not None:
         place = f"{config.origin('specification.epsilon')}: specification.epsilon"
         raise ConfigError(f"{place}: set, but specification.type {shape} takes the data set's bounds; remove it")
-    return Robustness(None, kind, data.targets, data.lower, data.upper)
+    return Robustness(None, kind, data.targets, data.lower, data.upper, data.readings)
 
 
 def mip_settings(config: Config) -> MipSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ from abcrown_graft.assembly.onnx_model import classifier
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.geometry.robustness import Robustness
-from abcrown_graft.models.load import LoadedModel
-from abcrown_graft.verify.case import image_cases
+from abcrown_graft.models.load import LoadedModel, check_images
+from abcrown_graft.verdict import NO_LABEL, InstanceResult
+from abcrown_graft.verify.case import Case, image_cases
+from abcrown_graft.verify.failure import failure, verdict_of
 from abcrown_graft.verify.problem import Subject
 from abcrown_graft.verify.runner import Group
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +45,27 @@ class ImageInstances:
     device: str
     double: bool
 
-    def groups(self, todo: Sequence[int], size: int) -> Iterator[Group]:
-        """See `Instances`."""
+    def groups(self, todo: Sequence[int], size: int) -> Iterator[Group | InstanceResult]:
+        """See `Instances`; an image of which nothing can be proved, for its target is its label, is `error`."""
         subject = Subject.prepare(self.model.module, self.model.exact, self.device, self.double)
-        outputs = math.prod(subject.exact.output.shape)
         for begin in range(0, len(todo), size):
-            chosen = list(todo[begin : begin + size])
-            images, labels = self.data.images[chosen], self.data.labels[chosen]
-            yield Group(subject, list(image_cases(images, labels, chosen, self.robustness, outputs)))
+            made = [self._case(index) for index in todo[begin : begin + size]]
+            yield from (case for case in made if isinstance(case, InstanceResult))
+            cases = [case for case in made if isinstance(case, Case)]
+            if cases:
+                yield Group(subject, cases)
+
+    def _case(self, index: int) -> Case | InstanceResult:
+        image, label = self.data.images[index : index + 1], self.data.labels[index : index + 1]
+        outputs = math.prod(self.model.exact.output.shape)
+        try:
+            (case,) = image_cases(image, label, [index], self.robustness, outputs)
+        except Exception as error:
+            log.debug("image %d failed", index, exc_info=True)
+            verdict = verdict_of(error)
+            told = failure(error)
+            return InstanceResult(index, int(label), NO_LABEL, verdict, str(verdict), 0.0, reason=told)
+        return case
 
     def header(self, **own: Any) -> dict[str, Any]:
         """What makes two runs the same run.
@@ -75,10 +93,12 @@ def configured_images(config: Config, device: str) -> ImageInstances:
     Raises:
         AbcrownGraftError: one of them cannot be used.
     """
-    model = None if config["model.onnx_path"] else inputs.configured_model(config)
+    module = None if config["model.onnx_path"] else inputs.configured_model(config)
     data = inputs.images(config)
-    model = model or classifier(config, data)
+    model = module or classifier(config, data)
     inputs.check_fit(data, model, config)
     indices = inputs.instance_indices(config, len(data))
+    if module is not None:
+        check_images(module, data.images[indices])
     robustness = effort.specification(config, data)
     return ImageInstances(config, model, data, robustness, indices, device, config["general.double_fp"])

@@ -13,7 +13,8 @@ from abcrown_graft.assembly.artifacts import is_artifact
 from abcrown_graft.assembly.baseline import is_baseline
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData, load_dataset
-from abcrown_graft.errors import ConfigError, DataError, UnsupportedError
+from abcrown_graft.errors import ConfigError, DataError, FileFormatError, UnsupportedError
+from abcrown_graft.files import Limit, read_text
 from abcrown_graft.models.load import LoadedModel, ModelSource, load_model
 
 
@@ -142,10 +143,10 @@ def instance_indices(config: Config, total: int, noun: str = "image", whole: str
 
 
 def _read_indices(path: Path) -> list[int]:
+    limit = Limit(2**26, "which no list of image numbers is")
     try:
-        words = path.read_text(encoding="utf-8").split()
-        indices = [int(word) for word in words]
-    except (OSError, ValueError) as error:
+        indices = [int(word) for word in read_text(path, limit).split()]
+    except (FileFormatError, ValueError) as error:
         raise ConfigError(f"data.data_idx_file: {path}: not a text file of image numbers ({error})") from None
     if not indices:
         raise ConfigError(f"data.data_idx_file: {path}: names no image")

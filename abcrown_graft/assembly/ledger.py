@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from abcrown_graft.assembly.artifacts import read_json, write_json
+from abcrown_graft.files import sha256
 from abcrown_graft.lock import in_use
 
 Hashes = list[str | None]
@@ -78,4 +78,4 @@ class Ledger:
 
 def hashes(paths: Sequence[Path]) -> Hashes:
     """SHA-256 of each file, None for a missing one."""
-    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in paths]
+    return [sha256(path) if path.is_file() else None for path in paths]

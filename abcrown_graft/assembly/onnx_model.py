@@ -37,16 +37,19 @@ def classifier(config: Config, data: ImageData) -> LoadedModel:
     runtime = OnnxruntimeModule(found, path)
     shape = tuple(data.images.shape[1:])
     try:
-        plain = with_input_shape(found.network, shape)
+        plain, stepwise = (with_input_shape(network, shape) for network in (found.network, found.executed))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     normalize = Normalize(config["data.mean"], config["data.std"], shape[0] if len(shape) == 3 else 1)
-    exact = with_normalization(plain, normalize.mean.flatten().double(), normalize.std.flatten().double())
+    exact, executed = (
+        with_normalization(network, normalize.mean.flatten().double(), normalize.std.flatten().double())
+        for network in (plain, stepwise)
+    )
     module = nn.Sequential(normalize, runtime).eval()
     near = [normalize(bound).reshape(-1, *found.network.input.shape) for bound in _around(data)]
     check_against_onnxruntime(found, path, Box(*near), n=1, module=runtime)
     single = exact.to(dtype=torch.float32)
-    return LoadedModel(runtime, module, single, exact, identify(plain.to(dtype=torch.float32)), shape)
+    return LoadedModel(runtime, module, single, exact, executed, identify(plain.to(dtype=torch.float32)), shape)
 
 
 def require_images(config: Config) -> None:

@@ -18,7 +18,7 @@ from abcrown_graft.formats.vnnlib.judge import satisfies
 from abcrown_graft.formats.vnnlib.read import Property, read_formula, read_property
 from abcrown_graft.formats.vnnlib.specify import to_specification
 from abcrown_graft.geometry.specification import Specification
-from abcrown_graft.models.load import LoadedModel
+from abcrown_graft.models.load import LoadedModel, check_images
 from abcrown_graft.verify.case import Case, Judge
 from abcrown_graft.verify.problem import Subject
 
@@ -33,12 +33,14 @@ class OpenNetwork:
         name: for messages: the file, or the model definition.
         subject: see there; for a file, `module` is onnxruntime.
         onnx, runtime: what was read from the file, and the file itself; None for a torch model.
+        model: the torch model; None for a file.
     """
 
     name: str
     subject: Subject
     onnx: OnnxNetwork | None = None
     runtime: OnnxruntimeModule | None = None
+    model: LoadedModel | None = None
 
     @property
     def inputs(self) -> int:
@@ -66,7 +68,8 @@ def open_onnx(path: Path, device: str, double: bool) -> OpenNetwork:
 
 def open_model(name: str, model: LoadedModel, device: str, double: bool) -> OpenNetwork:
     """A torch model as such a network."""
-    return OpenNetwork(name, Subject.prepare(model.module, model.exact, device, double))
+    subject = Subject.prepare(model.module, model.exact, device, double)
+    return OpenNetwork(name, subject, model=model)
 
 
 def read_case(network: OpenNetwork, index: int, path: Path, spent: float = 0.0) -> Case:
@@ -88,7 +91,8 @@ def make_case(network: OpenNetwork, index: int, path: Path, found: Property, spe
     shape = network.subject.exact.input.shape
     specifications = tuple(to_specification([query], shape) for query in found.queries)
     _compare(network, specifications)
-    return Case(index, specifications, judge=_judge(path), spent=spent + time.perf_counter() - started)
+    seconds = spent + time.perf_counter() - started
+    return Case(index, specifications, judge=_judge(path), spent=seconds, warning=found.warning)
 
 
 def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> None:
@@ -110,10 +114,13 @@ def _check_interface(network: OpenNetwork, path: Path, interface: Interface) -> 
 
 
 def _compare(network: OpenNetwork, specifications: Sequence[Specification]) -> None:
-    if network.onnx is None or network.runtime is None or not specifications:
+    if not specifications:
         return
     box = Specification.cat(specifications[:BOXES_COMPARED]).box
-    check_against_onnxruntime(network.onnx, network.runtime.path, box, POINTS, module=network.runtime)
+    if network.model is not None:
+        check_images(network.model, box.lower + (box.upper - box.lower) / 2)
+    if network.onnx is not None and network.runtime is not None:
+        check_against_onnxruntime(network.onnx, network.runtime.path, box, POINTS, module=network.runtime)
 
 
 def _judge(path: Path) -> Judge:

@@ -16,7 +16,8 @@ from abcrown_graft.assembly import inputs
 from abcrown_graft.assembly.instances import Row, check_network, configured_rows, is_single
 from abcrown_graft.assembly.open_networks import OpenNetwork, open_model, open_onnx, read_case
 from abcrown_graft.config.config import Config
-from abcrown_graft.errors import AbcrownGraftError
+from abcrown_graft.errors import AbcrownGraftError, FileFormatError
+from abcrown_graft.files import sha256
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.verdict import NO_LABEL, InstanceResult
 from abcrown_graft.verify.case import Case
@@ -157,11 +158,11 @@ def _failed(row: Row, error: Exception, seconds: float) -> InstanceResult:
 
 
 def _fingerprint(paths: set[Path]) -> str:
-    """SHA-256 of the contents; a file that is missing counts too."""
+    """SHA-256 of the contents; a file that is missing, or none, counts too."""
     found = hashlib.sha256()
     for path in sorted(paths):
         try:
-            found.update(hashlib.sha256(path.read_bytes()).digest())
-        except (OSError, ValueError):
+            found.update(bytes.fromhex(sha256(path)))
+        except FileFormatError:
             found.update(b"missing")
     return found.hexdigest()

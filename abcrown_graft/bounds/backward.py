@@ -6,16 +6,16 @@ activation functions"; for graphs, Xu et al. 2020, "Automatic perturbation analy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.adjoint import pull_back
-from abcrown_graft.bounds.relaxation import Relaxation
+from abcrown_graft.bounds import reverse
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.graph import Network
+from abcrown_graft.network.graph import Network, Node
+from abcrown_graft.network.relaxation import Relaxation
 
 
 def lower_bound(network: Network, start: str, rows: Tensor, relaxations: Mapping[str, Relaxation], box: Box) -> Tensor:
@@ -63,25 +63,20 @@ def pull_to_input(network: Network, start: str, rows: Tensor, rule: ActivationRu
         Coefficients `(batch, spec, *input shape)` and constants `(batch, spec)`.
     """
     batch, spec = rows.shape[:2]
-    pending = {start: rows.flatten(0, 1)}
+
+    def activation(site: str, coefficients: Tensor) -> tuple[Tensor, Tensor | float]:
+        pulled, added = rule(site, coefficients.unflatten(0, (batch, spec)))
+        return pulled.flatten(0, 1), added
+
+    def affine(
+        node: Node, operator: op.AffineOperator, coefficients: Tensor
+    ) -> tuple[Sequence[Tensor], Tensor | float]:
+        parts, added = operator.pull_back(coefficients, network.input_shapes(node.name))
+        return parts, added.unflatten(0, (batch, spec)) if isinstance(added, Tensor) else added
+
     constant = rows.new_zeros(batch, spec)
-    order = [node.name for node in network.nodes]
-    for name in reversed(order[1 : order.index(start) + 1]):
-        if name not in pending:
-            continue
-        coefficients = pending.pop(name)
-        node = network.by_name[name]
-        if isinstance(node.operator, op.Activation):
-            pulled, added = rule(name, coefficients.unflatten(0, (batch, spec)))
-            parts: tuple[Tensor, ...] = (pulled.flatten(0, 1),)
-        else:
-            shapes = tuple(network.by_name[source].shape for source in node.inputs)
-            parts, added = pull_back(node.operator, coefficients, shapes)
-            added = added.unflatten(0, (batch, spec)) if isinstance(added, Tensor) else added
-        constant = constant + added
-        for source, part in zip(node.inputs, parts, strict=True):
-            pending[source] = pending[source] + part if source in pending else part
-    return pending[network.input.name].unflatten(0, (batch, spec)), constant
+    at_input, constant = reverse.pull_to_input(network, start, rows.flatten(0, 1), constant, activation, affine)
+    return at_input.unflatten(0, (batch, spec)), constant
 
 
 def through_lines(coefficients: Tensor, lines: Relaxation) -> tuple[Tensor, Tensor]:

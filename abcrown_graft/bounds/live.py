@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.relaxation import Relaxation
 from abcrown_graft.bounds.sparse import Columns, LiveNetwork
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.graph import Network
+from abcrown_graft.network.relaxation import Relaxation
 
 FUNCTIONS_PER_PASS = 512
 WORTH_LEAVING = 0.25  # share of decided functions from which copying the rest pays

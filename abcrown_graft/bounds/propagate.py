@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.backward import lower_lines
-from abcrown_graft.bounds.interval import interval
-from abcrown_graft.bounds.relaxation import Relaxation, relax
 from abcrown_graft.bounds.rounding import Magnitudes
 from abcrown_graft.bounds.tighten import Bounded, tightened
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
+from abcrown_graft.network.relaxation import Relaxation
 
 METHODS = ("interval", "crown")
 
@@ -48,8 +47,7 @@ class NetworkBounds:
 
     def unstable(self, site: str) -> Tensor:
         """Boolean `(batch, *neurons)`: neurons of the site that are neither stable nor grafted."""
-        mask = self.network.grafted_mask(site).to(self.box.lower.device)
-        return self.pre_activation[site].unstable() & ~mask
+        return self.network.activation(site).unstable(self.pre_activation[site])
 
     def select(self, images: Tensor) -> NetworkBounds:
         """The bounds of some images of the batch, in the given order."""
@@ -95,8 +93,8 @@ def bound_network(
                 z = tightened(bounded, node, magnitudes)
                 boxes[node.inputs[0]] = z
             pre_activation[node.name] = z
-            relaxations[node.name] = relax(node.operator, z)
-        boxes[node.name] = interval(node.operator, *(boxes[name] for name in node.inputs))
+            relaxations[node.name] = node.operator.relax(z)
+        boxes[node.name] = node.operator.interval(*(boxes[name] for name in node.inputs))
         if magnitudes is not None:
             magnitudes.add(node, relaxations.get(node.name))
             boxes[node.name] = magnitudes.widen(node.name, boxes[node.name])

@@ -23,18 +23,13 @@ the magnitude of what it multiplies.
 
 from __future__ import annotations
 
-import dataclasses
-from functools import singledispatch
-
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.relaxation import Relaxation
-from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
 from abcrown_graft.network.graph import Network, Node
+from abcrown_graft.network.relaxation import Relaxation
 
 SPARE = 16
 
@@ -58,24 +53,25 @@ class Magnitudes:
     def add(self, node: Node, lines: Relaxation | None) -> None:
         """Takes in the next node; `lines` is its relaxation if it is an activation."""
         if lines is None:
-            self.total[node.name] = absolute(node.operator, *(self.total[name] for name in node.inputs))
+            self.total[node.name] = node.operator.magnitude(*(self.total[name] for name in node.inputs))
         else:
             slope = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs())
             intercept = torch.maximum(lines.lower_intercept.abs(), lines.upper_intercept.abs())
             self.total[node.name] = slope * self.total[node.inputs[0]] + intercept
         self.accumulations += 1 + len(node.inputs)
-        own = longest_sum(node.operator, self.shapes[node.inputs[0]], node.shape) + SPARE
+        own = node.operator.longest_sum(tuple(self.shapes[name] for name in node.inputs), node.shape) + SPARE
         self._add_underflow(node, lines, own)
         self.roundings[node.name] = max(self.roundings[name] for name in node.inputs) + own
-        terms = absolute(node.operator, *(self.range[name] for name in node.inputs))
+        terms = node.operator.magnitude(*(self.range[name] for name in node.inputs))
         self.local[node.name] = self._gamma(own) * terms + own * self.tiny
 
     def _add_underflow(self, node: Node, lines: Relaxation | None, own: int) -> None:
         """Lets each product be off by `tiny`, and later (going backward: earlier) factors magnify that."""
         before = [self.lost[name] for name in node.inputs]
-        if lines is None:
-            magnified = absolute(without_constants(node.operator), *before)
+        if isinstance(node.operator, op.AffineOperator):
+            magnified = node.operator.linear().magnitude(*before)
         else:
+            assert lines is not None
             magnified = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs()) * before[0]
         self.lost[node.name] = magnified + own * self.tiny
         sources = sum(self.total[name].flatten(1).sum(1) for name in node.inputs)
@@ -96,58 +92,3 @@ class Magnitudes:
     def _gamma(self, roundings: int) -> float:
         relative = 2 * roundings * self.unit
         return relative / (1 - relative) if relative < 1 else float("inf")
-
-
-def without_constants(operator: op.Operator) -> op.Operator:
-    """The linear part of an affine operator."""
-    for name in ("bias", "shift"):
-        if hasattr(operator, name):
-            operator = dataclasses.replace(operator, **{name: torch.zeros_like(getattr(operator, name))})
-    return operator
-
-
-@singledispatch
-def absolute(operator: op.Operator, *inputs: Tensor) -> Tensor:
-    """The operator with absolute values of its constants, applied to magnitudes."""
-    raise UnsupportedError(f"operator {type(operator).__name__} has no rounding rule")
-
-
-def _with_absolute_constants(operator: op.Operator, *inputs: Tensor) -> Tensor:
-    return apply(operator.map_tensors(torch.abs), *inputs)
-
-
-for _type in (op.Conv2d, op.Linear, op.AvgPool2d, op.Pad, op.Reshape, op.Add, op.Concat, op.Scale, op.ReLU):
-    absolute.register(_type, _with_absolute_constants)
-
-
-@absolute.register
-def _(operator: op.Select, x: Tensor) -> Tensor:
-    return apply(operator, x)
-
-
-@absolute.register
-def _(operator: op.LeakyReLU, x: Tensor) -> Tensor:
-    return x
-
-
-@absolute.register
-def _(operator: op.GraftedReLU, x: Tensor) -> Tensor:
-    plain = dataclasses.replace(operator, slope=operator.slope.abs(), intercept=operator.intercept.abs())
-    return apply(plain, x)
-
-
-def longest_sum(operator: op.Operator, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
-    """The number of terms in the longest sum that the operator's forward and backward rules form."""
-    neurons = torch.Size(output_shape).numel()
-    if isinstance(operator, op.Linear):
-        return neurons + operator.weight.shape[1]
-    if isinstance(operator, op.Select):
-        return operator.repeats
-    if isinstance(operator, op.Conv2d):
-        kernel = operator.weight[0, 0].numel()
-        return kernel * (operator.weight.shape[0] + operator.weight.shape[1]) + neurons
-    if isinstance(operator, op.AvgPool2d):
-        return 2 * operator.kernel[0] * operator.kernel[1]
-    if isinstance(operator, (op.Scale, op.Activation)):
-        return neurons
-    return 1

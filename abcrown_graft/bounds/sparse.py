@@ -20,7 +20,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from abcrown_graft.bounds.matrices import entries, matrices, shift
+from abcrown_graft.bounds.reverse import pull_to_input
+from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 
@@ -87,38 +88,28 @@ class LiveNetwork:
         self, start: str, columns: Columns, rule: Rule, chosen: Filter | None = None
     ) -> tuple[Columns, Tensor]:
         """Functions of node `start` as functions of the network's input, and constants `(functions,)`."""
-        network = self.network
-        pending = {start: columns}
-        constant = columns.values.new_zeros(columns.values.shape[1])
-        order = [node.name for node in network.nodes]
-        for name in reversed(order[1 : order.index(start) + 1]):
-            if name not in pending:
-                continue
-            node = network.by_name[name]
-            is_site = isinstance(node.operator, op.Activation)
-            which = chosen(name, pending, constant) if is_site and chosen is not None else None
-            if which is not None:
-                pending = {key: part.functions(which) for key, part in pending.items()}
-                constant = constant[which]
-            functions = pending.pop(name)
-            if is_site:
-                pulled, added = rule(name, functions)
-                parts = [pulled]
-            else:
-                parts, added = self._pull_back(node, functions)
-            constant = constant + added
-            for source, part in zip(node.inputs, parts, strict=True):
-                pending[source] = pending[source] + part if source in pending else part
-        return pending[network.input.name], constant
 
-    def _pull_back(self, node: Node, functions: Columns) -> tuple[list[Columns], Tensor | float]:
-        added = network_shift(self.network, node.name)
+        def thinned(site: str, pending: Mapping[str, Columns], constant: Tensor) -> tuple[dict[str, Columns], Tensor]:
+            which = None if chosen is None else chosen(site, pending, constant)
+            if which is None:
+                return dict(pending), constant
+            return {key: part.functions(which) for key, part in pending.items()}, constant[which]
+
+        constant = columns.values.new_zeros(columns.values.shape[1])
+        return pull_to_input(self.network, start, columns, constant, rule, self._pull_back, thinned)
+
+    def _pull_back(
+        self, node: Node, operator: op.AffineOperator, functions: Columns
+    ) -> tuple[list[Columns], Tensor | float]:
+        added = network_constant(self.network, node.name)
         constant = 0.0 if added is None else added[functions.kept] @ functions.values
-        if isinstance(node.operator, (op.Add, op.Reshape)):
-            return [functions] * len(node.inputs), constant
-        if isinstance(node.operator, op.Scale):
-            scale = node.operator.scale.expand(node.shape).flatten()[functions.kept]
-            return [Columns(functions.kept, functions.values * scale.unsqueeze(1))], constant
+        diagonal = operator.diagonal(node.shape)
+        if isinstance(diagonal, Tensor):
+            scaled = functions.values * diagonal[functions.kept].unsqueeze(1)
+            return [Columns(functions.kept, scaled)] * len(node.inputs), constant
+        if diagonal is not None:
+            same = functions if diagonal == 1 else Columns(functions.kept, functions.values * diagonal)
+            return [same] * len(node.inputs), constant
         known = self._restricted.get(node.name)
         if known is None or not torch.equal(known[0], functions.kept):
             pairs = zip(node.inputs, network_matrices(self.network, node.name), strict=True)
@@ -141,29 +132,34 @@ class LiveNetwork:
     def _live(self, name: str) -> Tensor | None:
         """The site's live neurons, seen through changes of shape; None where nothing is known."""
         node = self.network.by_name[name]
-        while isinstance(node.operator, op.Reshape):
+        while isinstance(node.operator, op.AffineOperator) and node.operator.keeps_numbers:
             node = self.network.by_name[node.inputs[0]]
         return self.live.get(node.name)
 
 
 def fits(network: Network) -> bool:
     """Whether the network's operators are small enough for matrices, and on the CPU."""
-    affine = (node for node in network.nodes[1:] if not isinstance(node.operator, op.Activation))
-    return network.device.type == "cpu" and all(entries(node.operator, node.shape) <= MAX_ENTRIES for node in affine)
+    sizes = (n.operator.entries(n.shape) for n in network.nodes if isinstance(n.operator, op.AffineOperator))
+    return network.device.type == "cpu" and all(size <= MAX_ENTRIES for size in sizes)
 
 
 @lru_cache(maxsize=64)
 def network_matrices(network: Network, name: str) -> tuple[csr_array, ...]:
     """The matrices of one affine operator of a network."""
-    node = network.by_name[name]
-    return matrices(node.operator, tuple(network.by_name[source].shape for source in node.inputs), network.dtype)
+    return _affine(network, name).matrices(network.input_shapes(name), network.dtype)
 
 
 @lru_cache(maxsize=64)
-def network_shift(network: Network, name: str) -> Tensor | None:
+def network_constant(network: Network, name: str) -> Tensor | None:
     """What one affine operator of a network adds to its flattened output; None is nothing."""
-    node = network.by_name[name]
-    return shift(node.operator, node.shape)
+    return _affine(network, name).constant(network.by_name[name].shape)
+
+
+def _affine(network: Network, name: str) -> op.AffineOperator:
+    operator = network.by_name[name].operator
+    if not isinstance(operator, op.AffineOperator):
+        raise UnsupportedError(f"{name}: operator {type(operator).__name__} has no matrix")
+    return operator
 
 
 def _tensor(matrix: csr_array) -> Tensor:

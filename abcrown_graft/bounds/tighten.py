@@ -17,7 +17,6 @@ from torch import Tensor
 from abcrown_graft.bounds import sparse
 from abcrown_graft.bounds.backward import lower_bound
 from abcrown_graft.bounds.live import ImageBounds
-from abcrown_graft.bounds.relaxation import Relaxation
 from abcrown_graft.bounds.rounding import Magnitudes
 from abcrown_graft.bounds.windowed import bound_neurons
 from abcrown_graft.bounds.windows import is_windowed, largest_window
@@ -25,6 +24,7 @@ from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import node_values
 from abcrown_graft.network.graph import Network, Node
+from abcrown_graft.network.relaxation import Relaxation
 
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}  # numbers in one coefficient tensor: fits a CPU's cache, fills a GPU
 MANY_BOXES, FEW_NEURONS = 4, 512  # from so many boxes on, nodes of up to so many neurons are bounded batch by batch
@@ -84,13 +84,13 @@ def tightened(known: Bounded, node: Node, magnitudes: Magnitudes | None) -> Box:
     z = known.boxes[name]
     if _is_exact(network, name):
         return z
-    grafted = network.grafted_mask(node.name).flatten().to(z.lower.device)
+    activation = network.activation(node.name)
     lower, upper = z.lower.flatten(1).clone(), z.upper.flatten(1).clone()
     error = magnitudes.error(name).flatten(1) if magnitudes is not None else torch.zeros_like(lower)
     below = (known.at_centre[name] > 0).flatten(1)
     ends = torch.tensor(_ends_inactive(network, node), device=below.device)
     for images, bound in _methods(known, name):
-        wanted = Box(lower[images], upper[images]).unstable() & ~grafted
+        wanted = activation.unstable(Box(*(end[images].unflatten(1, node.shape) for end in (lower, upper)))).flatten(1)
         for side, enough in ((below, torch.where(below | ~ends, torch.inf, error)), (~below, None)):
             image, neuron = wanted.nonzero(as_tuple=True)
             image = image + images.start
@@ -108,7 +108,8 @@ def tightened(known: Bounded, node: Node, magnitudes: Magnitudes | None) -> Box:
 
 def _ends_inactive(network: Network, node: Node) -> bool:
     """Whether nothing depends on how negative an inactive neuron of the activation is."""
-    return not isinstance(node.operator, op.LeakyReLU) and len(network.consumers[node.inputs[0]]) == 1
+    hinge = network.activation(node.name).hinge
+    return hinge is not None and hinge.slope == 0 and len(network.consumers[node.inputs[0]]) == 1
 
 
 Method = Callable[[Sides], Tensor]
@@ -185,17 +186,22 @@ def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
 
 
 def _is_exact(network: Network, name: str) -> bool:
-    """Whether interval bounds of the node are exact already: one affine layer after the input."""
-    return _mixing_layers(network, network.by_name[name]) <= 1
-
-
-def _mixing_layers(network: Network, node: Node) -> float:
-    """Layers that mix neurons on the way from the input; infinite behind activations, joins and copies."""
+    """Whether interval bounds of the node are exact already: only one affine layer mixes neurons on the way to it."""
+    node = network.by_name[name]
     if isinstance(node.operator, op.Input):
-        return 0
-    if isinstance(node.operator, (op.Activation, op.Add)):
-        return float("inf")
-    if isinstance(node.operator, op.Select) and node.operator.repeats > 1:
-        return float("inf")
-    mixing = isinstance(node.operator, (op.Conv2d, op.Linear, op.AvgPool2d))
-    return mixing + max(_mixing_layers(network, network.by_name[name]) for name in node.inputs)
+        return True
+    if not isinstance(node.operator, op.AffineOperator):
+        return False
+    if not node.operator.mixes:
+        return all(_is_exact(network, source) for source in node.inputs)
+    return len(node.inputs) == 1 and _is_independent(network, node.inputs[0])
+
+
+def _is_independent(network: Network, name: str) -> bool:
+    """Whether each neuron of the node depends on one number of the input, and none on the same as another."""
+    node = network.by_name[name]
+    if isinstance(node.operator, op.Input):
+        return True
+    if not isinstance(node.operator, op.AffineOperator) or node.operator.mixes or node.operator.copies:
+        return False
+    return len(node.inputs) == 1 and _is_independent(network, node.inputs[0])

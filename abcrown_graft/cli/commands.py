@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,23 +27,43 @@ EVERYTHING = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """A subcommand.
 
     Attributes:
         help: one line.
         options: keys, or prefixes of keys, whose flags it takes.
-        run: does it, given the configuration (with "words" a list of them) and the parsed words; returns the exit code.
-        config: how its YAML file is named: "flag" (`--config FILE`, optional), "words" (`FILE...`), or "none".
         extend: adds arguments of its own to its parser.
     """
 
     help: str
     options: tuple[str, ...]
-    run: Callable[[Config, argparse.Namespace], int] | Callable[[Sequence[Config], argparse.Namespace], int]
-    config: str = "flag"
     extend: Callable[[Parser], object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleCommand(Command):
+    """A subcommand that reads one configuration.
+
+    Attributes:
+        run: does the work, given the configuration and the parsed words; returns the exit code.
+        takes_file: whether `--config FILE`, which is optional, names a YAML file; else there are only flags.
+    """
+
+    run: Callable[[Config, argparse.Namespace], int]
+    takes_file: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeveralCommand(Command):
+    """A subcommand that reads several configurations, the YAML files `FILE...`.
+
+    Attributes:
+        run: does the work, given the configurations and the parsed words; returns the exit code.
+    """
+
+    run: Callable[[Sequence[Config], argparse.Namespace], int]
 
 
 def _train(config: Config, arguments: argparse.Namespace) -> int:
@@ -175,7 +195,7 @@ def _alone(config: Config, name: str, stage: Callable[[Config, Reporter], Path])
 
 
 def _done(what: str, path: Path) -> int:
-    """Tells where the result lies; the exit code."""
+    """Prints where the result lies; returns the exit code."""
     print(f"{what}: {path.resolve()}")
     return 0
 
@@ -203,31 +223,31 @@ def _take_runs(parser: Parser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a finished run")
 
 
-COMMANDS = {
-    "train": Command(
+COMMANDS: Mapping[str, SingleCommand | SeveralCommand] = {
+    "train": SingleCommand(
         help="robust or certified training of the plain network",
         options=(*GENERAL, *SUBJECT, "train."),
         run=_train,
     ),
-    "instability": Command(
+    "instability": SingleCommand(
         help="count unstable neurons over a split, without search",
         options=(*GENERAL, *SUBJECT, "instability.", "solver.", "attack.", "general.double_fp", "graft."),
         run=_instability,
         extend=_take_grafted,
     ),
-    "merge": Command(
+    "merge": SingleCommand(
         help="merge instability dumps of disjoint images",
         options=("instability.dump",),
         run=_merge,
-        config="none",
+        takes_file=False,
         extend=_take_dumps,
     ),
-    "significance": Command(
+    "significance": SingleCommand(
         help="score every neuron's significance",
         options=(*GENERAL, *SUBJECT, "significance."),
         run=_significance,
     ),
-    "mask": Command(
+    "mask": SingleCommand(
         help="choose the neurons to graft",
         options=(
             *(*GENERAL, "model.name", "model.input_shape"),
@@ -236,17 +256,17 @@ COMMANDS = {
         run=_mask,
         extend=_take_masks,
     ),
-    "tune": Command(
+    "tune": SingleCommand(
         help="graft the plain network and tune it",
         options=(*GENERAL, *SUBJECT, "train.", "tune.", "mask.path"),
         run=_tune,
     ),
-    "evaluate": Command(
+    "evaluate": SingleCommand(
         help="clean and PGD accuracy (SA, RA)",
         options=(*GENERAL, *SUBJECT, "graft.", "evaluate."),
         run=_evaluate,
     ),
-    "export": Command(
+    "export": SingleCommand(
         help="the network as ONNX and its properties as VNN-LIB, for other verifiers",
         options=(
             *("general.root_path", "general.progress", "pipeline.output", *SUBJECT),
@@ -254,21 +274,20 @@ COMMANDS = {
         ),
         run=_export,
     ),
-    "report": Command(
+    "report": SingleCommand(
         help="table, and with --report_path FILE.html plots, of finished runs",
         options=("report.",),
         run=_report,
-        config="none",
+        takes_file=False,
         extend=_take_runs,
     ),
-    "run": Command(
+    "run": SeveralCommand(
         help="all stages of one or more configurations, skipping those that are up to date",
         options=EVERYTHING,
         run=_run,
-        config="words",
         extend=_take_seeds,
     ),
-    "doctor": Command(
+    "doctor": SingleCommand(
         help="show what is installed, and what each missing piece costs",
         options=("general.abcrown_path", "data.data_dir"),
         run=_doctor,

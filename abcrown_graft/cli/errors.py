@@ -1,4 +1,4 @@
-"""Exit codes: 0 done, 1 some instance failed, 2 the user's input is wrong, 130 interrupted."""
+"""Exit codes: 0 done, 1 some instance failed, 2 the user's input is wrong, 128 + n ended by signal n."""
 
 from __future__ import annotations
 
@@ -6,27 +6,36 @@ import os
 import sys
 from collections.abc import Callable
 
+from abcrown_graft.cli.signals import ending_signals_interrupt
 from abcrown_graft.errors import AbcrownGraftError
 
 FAILED = 1
 WRONG_INPUT = 2
-INTERRUPTED = 130
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Runs a command; an error that the user can mend becomes one line on stderr and exit code 2."""
+    """Runs a command; an error that the user can mend becomes one line on stderr and exit code 2.
+
+    SIGINT, SIGTERM and SIGHUP let it tidy up and become one line too, and exit codes 130, 143 and 129.
+    """
     # Threads that spin for long while they wait cost a factor of ten where other programs share the cores; torch's
     # OpenMP reads this when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    with ending_signals_interrupt() as interruption:
+        try:
+            return _told(command)
+        except KeyboardInterrupt:
+            print("interrupted; run the same command again to go on", file=sys.stderr)
+            return interruption.exit_code
+
+
+def _told(command: Callable[[], int]) -> int:
     try:
         code = command()
         sys.stdout.flush()
         return code
     except AbcrownGraftError as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
         return FAILED
@@ -43,5 +52,5 @@ def _refuse(message: str) -> int:
 
 
 def _silence_stdout() -> None:
-    """Nobody reads stdout any more; what is left in its buffer must not raise again when Python exits."""
+    """Points stdout at nothing: its reader is gone, and flushing its buffer when Python exits must not raise again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

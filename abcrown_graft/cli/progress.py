@@ -38,7 +38,13 @@ class Bar:
 
 @contextmanager
 def progress_bar(description: str, total: float, enabled: bool = True) -> Iterator[Bar]:
-    """A bar of `total` steps; drawn only on a terminal."""
+    """A bar, drawn only on a terminal.
+
+    Args:
+        description: stands before the bar.
+        total: steps.
+        enabled: False hides it on a terminal too (`general.progress`).
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

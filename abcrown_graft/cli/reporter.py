@@ -1,4 +1,4 @@
-"""How the stages' news reach the user of a command line."""
+"""Prints the news of the pipeline's stages for the user of a command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE_WIDTH = 160  # columns of a table that goes into a file or a pipe
 
 
 class ConsoleReporter:
-    """A `pipeline.reporter.Reporter` that prints news on stdout and draws bars on stderr."""
+    """An `assembly.reporter.Reporter` that prints news on stdout and draws bars on stderr."""
 
     def __init__(self, config: Config) -> None:
         self._progress = config["general.progress"]

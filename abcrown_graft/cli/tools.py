@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from abcrown_graft import __version__
-from abcrown_graft.cli.commands import COMMANDS, Command
+from abcrown_graft.cli.commands import COMMANDS, SeveralCommand, SingleCommand
 from abcrown_graft.cli.errors import guarded
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.experiments import find_config, find_configs
@@ -48,7 +48,7 @@ def _main(argv: list[str]) -> int:
     if arguments.stage is None:
         raise ConfigError(f"no stage given; choose one of {', '.join(COMMANDS)} (see abcrown-graft --help)")
     command, flags = COMMANDS[arguments.stage], values_from(arguments)
-    if command.config == "words":
+    if isinstance(command, SeveralCommand):
         return command.run(_load_all(arguments, flags), arguments)
     file = find_config(arguments.config) if arguments.config else None
     return command.run(load_config(file, flags), arguments)
@@ -62,25 +62,25 @@ def _load_all(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> list[C
     return [load_config(file, flags) for name in names for file in find_configs(name)]
 
 
-def _add_arguments(parser: Parser, command: Command) -> None:
-    _add_config(parser, command.config)
+def _add_arguments(parser: Parser, command: SingleCommand | SeveralCommand) -> None:
+    _add_config(parser, command)
     if command.extend is not None:
         command.extend(parser)
     add_flags(parser, _options(command))
 
 
-def _add_config(parser: Parser, how: str) -> None:
-    if how == "words":
+def _add_config(parser: Parser, command: SingleCommand | SeveralCommand) -> None:
+    if isinstance(command, SeveralCommand):
         words = f"{FILE_HELP}; a folder means all its YAML files"
         parser.add_argument("files", metavar="FILE", nargs="*", help=words)
         parser.add_argument("--config", metavar="FILE", action="append", default=[], help="the same")
-    elif how == "flag":
+    elif command.takes_file:
         parser.add_argument("--config", metavar="FILE", help=FILE_HELP)
     else:
         parser.set_defaults(config=None)
 
 
-def _options(command: Command) -> Iterator[Option]:
+def _options(command: SingleCommand | SeveralCommand) -> Iterator[Option]:
     """Those that a stage reads; what only α,β-CROWN reads is taken where its full key is named."""
     taken = (option for option in SCHEMA.values() if option.key.startswith(command.options))
     return (option for option in taken if not option.passed_on or option.key in command.options)

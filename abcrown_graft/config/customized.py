@@ -109,6 +109,8 @@ def _keyword(keyword: ast.keyword, text: str) -> str:
 def _literal(node: ast.expr, text: str) -> Any:
     try:
         return ast.literal_eval(node)
+    except (RecursionError, MemoryError):
+        raise ConfigError(f"{text[:80]!r}... is nested too deeply; expected {_FORM}") from None
     except (ValueError, TypeError, SyntaxError):
         part = ast.unparse(node)
         raise ConfigError(f"{text!r}: {part!r} is not a literal; only numbers, texts, lists and the like") from None

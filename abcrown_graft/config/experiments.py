@@ -50,10 +50,10 @@ def find_config(path: str) -> Path:
         ConfigError: there is none; names where it looked and the nearest installed name.
     """
     given = Path(path)
-    if given.is_file():
-        return given
     if given.is_dir():
         raise ConfigError(f"{path}: this is a folder; --config needs a YAML file")
+    if given.exists():
+        return given  # what is no regular file is refused by its reader, which says what it is
     root = Path(str(files(_PACKAGE)))
     installed = {file.relative_to(root).with_suffix("").as_posix(): file for file in installed_configs()}
     name = _installed_name(given).removesuffix(".yaml")

@@ -291,7 +291,7 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "debug.test_core",
         BOOLEAN,
         False,
-        "Compare the unstable core of each searched instance with its network at random points.",
+        "Compare the unstable core of every searched instance with its network at random points, not only the first.",
         "--test_core",
         engines=NATIVE,
     ),

@@ -15,11 +15,15 @@ import yaml
 
 from abcrown_graft.config.option import show
 from abcrown_graft.config.schema import GROUPS, SCHEMA, find_option
+from abcrown_graft.config.yaml_limits import LimitedLoader, check_size
 from abcrown_graft.errors import ConfigError
+from abcrown_graft.files import Limit, read_text
 
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
 INCLUDE = "include"
+LIMIT = Limit(2**24, "which no configuration is")
+MAX_INCLUDES = 20  # files that include one another
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def _read_included(by: Entry, path: Path, including: tuple[Path, ...]) -> list[E
     if not isinstance(by.value, str) or not by.value:
         raise ConfigError(f"{by.where}: {INCLUDE}: expected the name of a YAML file, got {show(by.value)}")
     file = path.parent / by.value
+    if len(including) > MAX_INCLUDES:
+        raise ConfigError(f"{by.where}: {INCLUDE}: more than {MAX_INCLUDES} files include one another")
     if any(file.resolve() == other.resolve() for other in including):
         raise ConfigError(f"{by.where}: {INCLUDE}: {by.value} includes itself; remove one of the includes")
     try:
@@ -76,9 +82,10 @@ def _included(text: str, where: str) -> str:
 
 def _read_own(path: Path) -> list[Entry]:
     """What stands in the file itself, the entry `include` among it."""
-    loader = yaml.SafeLoader(_read_text(path))
+    loader = LimitedLoader(_read_text(path))
     try:
         node = loader.get_single_node()
+        check_size(node, path)
         _check_root(node, path)
         _refuse_duplicates(node, path, set())
         return list(_walk(loader, node, "", path))
@@ -88,20 +95,13 @@ def _read_own(path: Path) -> list[Entry]:
         raise ConfigError(f"{path}{line}: not valid YAML: {_one_line(error.problem or error.context)}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: not valid YAML: nested too deeply") from None
     finally:
         loader.dispose()
 
 
 def _read_text(path: Path) -> str:
     """The text of `path`; characters that YAML forbids are refused with their line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    text = read_text(path, LIMIT, ConfigError)
     forbidden = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if forbidden:
         line = text.count("\n", 0, forbidden.start()) + 1

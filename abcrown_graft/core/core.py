@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.core.block import Block
+from abcrown_graft.geometry.box import Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Core:
         return self.clause.unsqueeze(1) == self.clause[mix.argmax(0)]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Core:
-        """The same core elsewhere or in another precision."""
+        """The same core elsewhere or about the same in another precision; its input box holds this one."""
         layers = tuple(
             Layer(
                 layer.site,
@@ -105,11 +106,11 @@ class Core:
             )
             for layer in self.layers
         )
-        tensors = (self.lower, self.upper, self.out_constant, self.out_error)
-        lower, upper, out_constant, out_error = (t.to(device=device, dtype=dtype) for t in tensors)
+        box = Box(self.lower, self.upper).to(device, dtype)
+        out_constant, out_error = (t.to(device=device, dtype=dtype) for t in (self.out_constant, self.out_error))
         out_input, out_layers = self.out_input.to(device, dtype), tuple(t.to(device, dtype) for t in self.out_layers)
         clause = self.clause.to(device=device)
-        return Core(lower, upper, layers, out_input, out_layers, out_constant, out_error, clause)
+        return Core(box.lower, box.upper, layers, out_input, out_layers, out_constant, out_error, clause)
 
 
 class Factor(Protocol):

@@ -16,6 +16,7 @@ d bound / dw is the literals' values at (x, y).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -23,6 +24,9 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.core.core import Core, CoreView
+
+Rows = Callable[[Tensor], Tensor]
+"""From a tensor `(rows, batch)` to one of other rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +47,23 @@ class Duals:
         return self.mix.shape[1]
 
     def __getitem__(self, columns: Tensor | slice) -> Duals:
-        return Duals(*(tensor[:, columns] for tensor in (self.mix, self.split, self.slack)))
+        return Duals(self.mix[:, columns], self.split[:, columns], self.slack[:, columns])
+
+    def with_rows(self, neurons: Rows, literals: Rows) -> Duals:
+        """The variables of other neurons and other literals."""
+        return Duals(literals(self.mix), neurons(self.split), neurons(self.slack))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Duals:
         """The same variables elsewhere or in another precision."""
-        tensors = (self.mix, self.split, self.slack)
-        return Duals(*(tensor.to(device=device, dtype=dtype) for tensor in tensors))
+        mix, split, slack = (part.to(device=device, dtype=dtype) for part in (self.mix, self.split, self.slack))
+        return Duals(mix, split, slack)
 
     @classmethod
     def cat(cls, parts: list[Duals]) -> Duals:
         """Several batches as one."""
-        names = ("mix", "split", "slack")
-        return cls(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names))
+        mix = torch.cat([part.mix for part in parts], dim=1)
+        split = torch.cat([part.split for part in parts], dim=1)
+        return cls(mix, split, torch.cat([part.slack for part in parts], dim=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +85,16 @@ class Bound:
     intercept: Tensor
     at_input: Tensor
 
+    def with_rows(self, neurons: Rows) -> Bound:
+        """What is found for other neurons."""
+        return replace(
+            self,
+            coefficients=neurons(self.coefficients),
+            multipliers=neurons(self.multipliers),
+            slope=neurons(self.slope),
+            intercept=neurons(self.intercept),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Optimized:
@@ -95,11 +114,21 @@ class Optimized:
 
     def __getitem__(self, columns: Tensor | slice) -> Optimized:
         bound = replace(self.bound, **{k: v[..., columns] for k, v in vars(self.bound).items()})
-        points = (part[:, columns] for part in (self.values, self.inputs, self.literals))
-        return Optimized(self.duals[columns], bound, *points)
+        values, inputs, literals = (part[:, columns] for part in (self.values, self.inputs, self.literals))
+        return Optimized(self.duals[columns], bound, values, inputs, literals)
 
     def __len__(self) -> int:
         return len(self.duals)
+
+    def with_rows(self, neurons: Rows, literals: Rows) -> Optimized:
+        """What is known of other neurons and other literals."""
+        return Optimized(
+            self.duals.with_rows(neurons, literals),
+            self.bound.with_rows(neurons),
+            neurons(self.values),
+            self.inputs,
+            literals(self.literals),
+        )
 
     @classmethod
     def cat(cls, parts: list[Optimized]) -> Optimized:
@@ -107,8 +136,13 @@ class Optimized:
         if len(parts) == 1:
             return parts[0]
         bound = {k: torch.cat([getattr(part.bound, k) for part in parts], dim=-1) for k in vars(parts[0].bound)}
-        points = [torch.cat([getattr(part, k) for part in parts], dim=1) for k in ("values", "inputs", "literals")]
-        return cls(Duals.cat([part.duals for part in parts]), Bound(**bound), *points)
+        return cls(
+            Duals.cat([part.duals for part in parts]),
+            Bound(**bound),
+            torch.cat([part.values for part in parts], dim=1),
+            torch.cat([part.inputs for part in parts], dim=1),
+            torch.cat([part.literals for part in parts], dim=1),
+        )
 
     @property
     def lower(self) -> Tensor:
@@ -172,8 +206,8 @@ def dual_bound(core: CoreView, duals: Duals) -> Bound:
     centre, radius = (core.lower + core.upper) / 2, (core.upper - core.lower) / 2
     lower += dot(centre, at_input) - dot(radius, at_input.abs())
     none = at_input.new_zeros(0, len(duals))
-    joined = [torch.cat(parts) for parts in zip((none,) * 4, *reversed(found), strict=True)]
-    return Bound(lower, *joined, at_input)
+    coefficients, multipliers, slope, intercept = map(torch.cat, zip((none,) * 4, *reversed(found), strict=True))
+    return Bound(lower, coefficients, multipliers, slope, intercept, at_input)
 
 
 def _lines(a: Tensor, lower: Tensor, upper: Tensor, free: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:

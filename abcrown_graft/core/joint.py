@@ -7,7 +7,7 @@ sorted by core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -15,8 +15,9 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
+from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core, Layer
-from abcrown_graft.core.dual import Duals, Optimized
+from abcrown_graft.core.dual import Duals, Optimized, Rows
 from abcrown_graft.core.products import Columns, Product, Stack
 
 
@@ -28,7 +29,7 @@ class JointLayer:
     upper: Tensor
     constant: Tensor
     from_input: Product
-    from_layers: dict[int, Product]
+    from_layers: Mapping[int, Product]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +70,30 @@ class _Stacked:
     upper: Tensor
     constant: Tensor
     from_input: Stack
-    from_layers: dict[int, Stack]
+    from_layers: Mapping[int, Stack]
 
     @classmethod
     def of(cls, layers: Sequence[Layer | None], sizes: list[int], k: int, inputs: int) -> _Stacked:
         some = [layer for layer in layers if layer is not None]
         used = sorted({j for layer in some for j in layer.from_layers})
         like, size = some[0].lower, sizes[k]
-        parts = [
-            _columns([layer and getattr(layer, name) for layer in layers], size, like, fill)
-            for name, fill in (("lower", -1.0), ("upper", 1.0), ("constant", 0.0))
-        ]
-        between = {j: Stack([layer and layer.from_layers.get(j) for layer in layers], (size, sizes[j])) for j in used}
-        return cls(*parts, Stack([layer and layer.from_input for layer in layers], (size, inputs)), between)
+
+        def columns(values: Callable[[Layer], Tensor], fill: float) -> Tensor:
+            return _columns([None if layer is None else values(layer) for layer in layers], size, like, fill)
+
+        def stack(block: Callable[[Layer], Block | None], width: int) -> Stack:
+            return Stack([None if layer is None else block(layer) for layer in layers], (size, width))
+
+        def between(j: int) -> Stack:
+            return stack(lambda layer: layer.from_layers.get(j), sizes[j])
+
+        return cls(
+            columns(lambda layer: layer.lower, -1.0),
+            columns(lambda layer: layer.upper, 1.0),
+            columns(lambda layer: layer.constant, 0.0),
+            stack(lambda layer: layer.from_input, inputs),
+            {j: between(j) for j in used},
+        )
 
 
 class Joint:
@@ -107,7 +119,8 @@ class Joint:
         self.clause = _columns([core.clause for core in cores], literals, cores[0].clause, -1)
         self.single_literals = all(core.beside(like.new_zeros(len(core.clause), 0)) is None for core in cores)
         self._layers = [_Stacked.of(row, self.sizes, k, inputs) for k, row in enumerate(layers)]
-        self._box = [torch.stack([getattr(core, end) for core in cores], 1) for end in ("lower", "upper")]
+        self._lower = torch.stack([core.lower for core in cores], 1)
+        self._upper = torch.stack([core.upper for core in cores], 1)
         self._out_input = Stack([core.out_input for core in cores], (literals, inputs))
         self._out_layers = [Stack(row, (literals, size)) for row, size in zip(outs, self.sizes, strict=True)]
         self._out_constant = _columns([core.out_constant for core in cores], literals, like, 0.0)
@@ -126,41 +139,59 @@ class Joint:
 
         layers = [
             JointLayer(
-                *(values[:, owner] for values in (layer.lower, layer.upper, layer.constant)),
+                layer.lower[:, owner],
+                layer.upper[:, owner],
+                layer.constant[:, owner],
                 product(layer.from_input),
                 {j: product(stack) for j, stack in layer.from_layers.items()},
             )
             for layer in self._layers
         ]
-        lower, upper = (end[:, owner] for end in self._box)
+        lower, upper = self._lower[:, owner], self._upper[:, owner]
         outs = product(self._out_input), tuple(product(stack) for stack in self._out_layers)
         return JointCore(self, columns, lower, upper, tuple(layers), *outs, self._out_constant[:, owner])
 
-    def join(self, parts: Sequence[Duals] | Sequence[Optimized]) -> tuple[JointCore, Duals | Optimized]:
+    def join(self, parts: Sequence[Duals]) -> tuple[JointCore, Duals]:
         """Subproblems of every core, in the order of the cores, as one batch, and the core that it sees."""
         padded = [self._padded(part, rows) for part, rows in zip(parts, self.rows, strict=True)]
-        counts = torch.tensor([len(part) for part in parts])
-        owner = torch.arange(len(parts)).repeat_interleave(counts).to(self.clause.device)
-        return self.seen_by(owner), type(parts[0]).cat(padded)
+        return self._seen_by_all(parts), Duals.cat(padded)
+
+    def join_parents(self, parts: Sequence[Optimized]) -> tuple[JointCore, Optimized]:
+        """As `join`, of subproblems that are bounded already."""
+        padded = [
+            replace(part.with_rows(self._spread(rows), self._lengthened), duals=self._padded(part.duals, rows))
+            for part, rows in zip(parts, self.rows, strict=True)
+        ]
+        return self._seen_by_all(parts), Optimized.cat(padded)
 
     def part(self, found: Optimized, number: int, columns: slice) -> Optimized:
-        """Some columns of a batch, all of one core, as that core's own."""
+        """Some columns of a batch as the columns of their own core.
+
+        Args:
+            found: a batch of all cores.
+            number: of the core.
+            columns: of the batch, all of that core.
+        """
         rows, literals = self.rows[number], len(self.cores[number].clause)
-        return _mapped(found[columns], lambda values: values[rows], lambda values: values[:literals])
+        return found[columns].with_rows(lambda values: values[rows], lambda values: values[:literals])
 
-    def _padded(self, part: Duals | Optimized, rows: Tensor) -> Duals | Optimized:
-        def spread(values: Tensor) -> Tensor:
-            return values.new_zeros(self.neurons, values.shape[1]).index_copy_(0, rows, values)
+    def _seen_by_all(self, parts: Sequence[Sized]) -> JointCore:
+        counts = torch.tensor([len(part) for part in parts])
+        return self.seen_by(torch.arange(len(parts)).repeat_interleave(counts).to(self.clause.device))
 
-        def more(values: Tensor) -> Tensor:
-            missing = values.new_zeros(len(self.clause) - len(values), values.shape[1])
-            return torch.cat([values, missing])
-
-        found = _mapped(part, spread, more)
-        duals = found if isinstance(found, Duals) else found.duals
+    def _padded(self, part: Duals, rows: Tensor) -> Duals:
+        """Variables of one core's neurons, `rows` of all, as those of all; the others count as split."""
+        duals = part.with_rows(self._spread(rows), self._lengthened)
         padding = torch.ones_like(duals.split).index_fill_(0, rows, 0)
-        duals = replace(duals, split=duals.split + padding)
-        return duals if isinstance(found, Duals) else replace(found, duals=duals)
+        return replace(duals, split=duals.split + padding)
+
+    def _spread(self, rows: Tensor) -> Rows:
+        """From tensors over one core's neurons, `rows` of all, to tensors over all; the others are zero."""
+        return lambda values: values.new_zeros(self.neurons, values.shape[1]).index_copy_(0, rows, values)
+
+    def _lengthened(self, values: Tensor) -> Tensor:
+        """From a tensor over one core's literals to one over the most that a core has; the others are zero."""
+        return torch.cat([values, values.new_zeros(len(self.clause) - len(values), values.shape[1])])
 
 
 def _rows(layers: Sequence[Layer | None], sizes: list[int], core: Core) -> Tensor:
@@ -179,16 +210,3 @@ def _columns(values: Sequence[Tensor | None], size: int, like: Tensor, fill: flo
         if value is not None:
             out[: len(value), number] = value
     return out
-
-
-Rows = Callable[[Tensor], Tensor]
-
-
-def _mapped(found: Duals | Optimized, neurons: Rows, literals: Rows) -> Duals | Optimized:
-    """`found` with other rows, of the tensors over neurons and of those over literals."""
-    if isinstance(found, Duals):
-        return Duals(literals(found.mix), neurons(found.split), neurons(found.slack))
-    names = ("coefficients", "multipliers", "slope", "intercept")
-    bound = replace(found.bound, **{name: neurons(getattr(found.bound, name)) for name in names})
-    duals = _mapped(found.duals, neurons, literals)
-    return replace(found, duals=duals, bound=bound, values=neurons(found.values), literals=literals(found.literals))

@@ -31,7 +31,7 @@ class Columns:
 
     @classmethod
     def of(cls, owner: Tensor, cores: int) -> Columns:
-        """The columns of a batch; on a GPU this waits for it."""
+        """Groups a batch by the cores of its columns; on a GPU, this waits for `owner` to be computed."""
         counts = torch.bincount(owner, minlength=cores).tolist()
         return cls(owner, tuple(slice(first, last) for first, last in pairwise(accumulate([0, *counts]))))
 

@@ -1,7 +1,7 @@
 """From a network and its bounds over a box to the core: one reverse sweep per layer with unstable neurons.
 
 A sweep passes stable and grafted neurons by their exact line and stops at unstable ones, whose
-coefficients become entries of M. Leaky neurons are split as `s z + (1 - s) relu(z)`.
+coefficients become entries of M; the activation declares them to be `slope z + gain relu(z)`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from abcrown_graft.bounds.propagate import NetworkBounds
 from abcrown_graft.bounds.sparse import Columns, LiveNetwork, fits
 from abcrown_graft.bounds.tighten import prefers_windows
 from abcrown_graft.bounds.windowed import pull_neurons_to_input
-from abcrown_graft.bounds.windows import Windows
 from abcrown_graft.core.block import Block
 from abcrown_graft.core.core import Core, Layer
+from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
+from abcrown_graft.network.windows import Windows
 
 ROWS_PER_SWEEP = 256
 
@@ -43,9 +44,12 @@ def reduce_to_core(
         bounds: of a batch of one image; rigorous ones make the core's error terms rigorous.
         rows, offsets: the literals `rows @ output + offsets`, `(literals, outputs)` and `(literals,)`; None is 0.
         clause: see `Core`; None makes each literal a clause.
+
+    Raises:
+        UnsupportedError: an activation is not declared piecewise linear with a kink at 0 alone, or contradicts that.
     """
     network = bounds.network
-    lines = {node.name: _lines(node.operator, bounds, node.name) for node in network.activations}
+    lines = {node.name: _lines(bounds, node.name) for node in network.activations}
     sites = [name for name, line in lines.items() if len(line.stopped)]
     live = _live(bounds, lines) if fits(network) else None
     layers = tuple(_layer(bounds, site, sites, lines, live) for site in sites)
@@ -95,15 +99,28 @@ def _layer(
     )
 
 
-def _lines(operator: op.Operator, bounds: NetworkBounds, site: str) -> _Lines:
+def _lines(bounds: NetworkBounds, site: str) -> _Lines:
+    hinge = _hinge(bounds.network.activation(site), site)
     unstable = bounds.unstable(site).flatten(1)[0]
-    relaxation = bounds.relaxations[site]
-    negative = operator.negative_slope if isinstance(operator, op.LeakyReLU) else 0.0
-    slope = relaxation.lower_slope[0].clone()
-    intercept = relaxation.lower_intercept[0].clone()
-    slope.view(-1)[unstable] = negative
+    lines = bounds.relaxations[site]
+    differ = (lines.lower_slope != lines.upper_slope) | (lines.lower_intercept != lines.upper_intercept)
+    if bool((differ.flatten(1)[0] & ~unstable).any()):
+        kind = type(bounds.network.activation(site)).__name__
+        raise UnsupportedError(f"{site}: two lines enclose a neuron of {kind} that has no kink inside its bounds")
+    slope, intercept = lines.lower_slope[0].clone(), lines.lower_intercept[0].clone()
+    slope.view(-1)[unstable] = hinge.slope
     intercept.view(-1)[unstable] = 0
-    return _Lines(slope, intercept, unstable.nonzero().flatten(), 1 - negative)
+    return _Lines(slope, intercept, unstable.nonzero().flatten(), hinge.gain)
+
+
+def _hinge(operator: op.Activation, site: str) -> op.Hinge:
+    """What neurons are where they have a kink."""
+    if operator.hinge is None or operator.kinks is None or any(kink != 0 for kink in operator.kinks):
+        raise UnsupportedError(
+            f"{site}: activation {type(operator).__name__} is not declared piecewise linear with a kink at 0 alone; "
+            "there is no core, and so no search, for networks that have it"
+        )
+    return operator.hinge
 
 
 Swept = tuple[Tensor, Tensor, dict[str, Tensor]]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from abcrown_graft.data.images import ImageData, check_labels, pixels_from_bytes
+from abcrown_graft.data.images import BYTE_LEVELS, ImageData, check_labels, pixels_from_bytes
 from abcrown_graft.data.inert_pickle import read_pickled_dict
 from abcrown_graft.data.locate import all_in, for_split, missing, read_bytes
 from abcrown_graft.data.registry import DATASETS
@@ -43,7 +43,7 @@ def load_cifar(split: str, data_dir: Path) -> ImageData:
         batches.append((pixels, labels))
     images = np.concatenate([pixels for pixels, _ in batches]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([labels for _, labels in batches])
-    return ImageData("CIFAR", split, pixels_from_bytes(images), torch.from_numpy(labels), 10)
+    return ImageData("CIFAR", split, pixels_from_bytes(images), torch.from_numpy(labels), 10, levels=BYTE_LEVELS)
 
 
 def _locate(split: str, data_dir: Path) -> tuple[list[Path], Callable[[Path], Batch]]:

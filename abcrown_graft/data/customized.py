@@ -72,7 +72,8 @@ def _from_dictionary(result: dict[object, object], name: str) -> tuple[object, o
 
 def _array(value: object, name: str) -> np.ndarray:
     if isinstance(value, torch.Tensor):
-        return (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+        shorter = value.is_floating_point() and value.element_size() < 4  # NumPy lacks bfloat16; float32 holds it
+        return (value.float() if shorter else value).detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         return value
     raise DataError(f"{name} returned a {type(value).__name__} where an array or a tensor is expected")

@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import DataError
+from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.rounding import next_above, next_below
+
+BYTE_LEVELS = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +30,14 @@ class ImageData:
         num_classes: number of classes of the whole data set.
         targets: class to beat in each image `(n,)`, for `specification.robustness_type: specify-target`.
         lower, upper: bounds of the pixels `(n, channels, height, width)`, for `specification.type: box`.
+        levels: the pixels are whole numbers divided by this one, and `images` the nearest float32; None: they are not.
+        pixels: the images before they were rounded to float32, in float64; None: they were not rounded, or `levels`
+            says what they were.
 
     Raises:
         DataError: no images, a wrong shape or type, a NaN, infinite or out-of-range pixel or label,
             or as many labels as there are not images; a target that is the label; bounds that are not finite,
-            are crossed, or do not come as a pair.
+            are crossed, or do not come as a pair; pixels of other images.
     """
 
     name: str
@@ -41,6 +48,8 @@ class ImageData:
     targets: Tensor | None = None
     lower: Tensor | None = None
     upper: Tensor | None = None
+    levels: int | None = None
+    pixels: Tensor | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.name} {self.split}"
@@ -49,6 +58,8 @@ class ImageData:
         check_labels(self.labels, self.num_classes, where)
         _check_targets(self, where)
         _check_bounds(self, where)
+        if self.pixels is not None and not torch.equal(self.pixels.to(torch.float32), self.images):
+            raise DataError(f"{where}: the images are not the float32 numbers nearest to their pixels")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,10 +68,10 @@ class ImageData:
     def fingerprint(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of shape, pixels, labels and what else there is."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(np.ascontiguousarray(self.images.detach().cpu().numpy(), dtype="<f4"))
-        digest.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8"))
-        for name, values in (("targets", self.targets), ("lower", self.lower), ("upper", self.upper)):
-            if values is not None:
+        digest.update(np.ascontiguousarray(self.images.detach().cpu().numpy(), dtype="<f4").data)
+        digest.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8").data)
+        for name in ("targets", "lower", "upper", "pixels"):
+            if (values := getattr(self, name)) is not None:
                 digest.update(name.encode() + np.ascontiguousarray(values.cpu().numpy(), dtype="<f8").tobytes())
         return digest.hexdigest()[:16]
 
@@ -78,14 +89,26 @@ class ImageData:
         outside = chosen[(chosen < 0) | (chosen >= len(self))]
         if len(outside):
             raise DataError(f"{self.name} {self.split}: no image {int(outside[0])}; there are 0..{len(self) - 1}")
-        names = ("images", "labels", "targets", "lower", "upper")
+        names = ("images", "labels", "targets", "lower", "upper", "pixels")
         present = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return replace(self, **{name: values[chosen.long()] for name, values in present.items()})
 
+    def readings(self, indices: Sequence[int]) -> Box:
+        """Boxes `(len(indices), channels, height, width)` in float64 that hold the pixels before they were rounded.
+
+        Made for each batch: of bytes or float32, float64 would double the memory.
+        """
+        at = torch.as_tensor(list(indices))
+        if self.levels is not None:
+            near = (self.images[at].double() * self.levels).round() / self.levels
+            return Box(next_below(near), next_above(near))
+        exact = (self.images if self.pixels is None else self.pixels)[at].double()
+        return Box(exact, exact)
+
 
 def pixels_from_bytes(values: np.ndarray) -> Tensor:
-    """Maps bytes 0..255 to float32 `value / 255`, correctly rounded, in memory of its own."""
-    return torch.from_numpy(np.divide(values, np.float32(255), order="C", dtype=np.float32))
+    """Maps bytes 0..255 to float32 `value / BYTE_LEVELS`, correctly rounded, in memory of its own."""
+    return torch.from_numpy(np.divide(values, np.float32(BYTE_LEVELS), order="C", dtype=np.float32))
 
 
 def check_labels(labels: Tensor, num_classes: int, where: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,20 @@ def read_pickled_dict(path: Path) -> dict[str, Any]:
     """
     content = read_bytes(path)
     try:
+        _check_memo(content)
         loaded = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise DataError(f"{path}: not a pickle of plain arrays ({reason(error)}); nothing in it was executed") from None
     if not isinstance(loaded, dict):
         raise DataError(f"{path}: the pickle holds a {type(loaded).__name__}, expected a dictionary")
     return {_text(key): _array(value, path) if isinstance(value, _Array) else value for key, value in loaded.items()}
+
+
+def _check_memo(content: bytes) -> None:
+    """Raises if an object is numbered higher than the pickle can have objects: the unpickler makes room for as many."""
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it numbers an object {argument} in {len(content)} bytes")
 
 
 def _text(key: object) -> str:

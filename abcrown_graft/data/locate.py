@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from abcrown_graft import files
 from abcrown_graft.errors import DataError
 
 T = TypeVar("T")
+LIMIT = files.Limit(2**30, "many times the official file")
 
 
 def for_split(dataset: str, split: str, table: Mapping[str, T]) -> T:
@@ -49,7 +51,7 @@ def missing(dataset: str, split: str, names: Iterable[str], folders: Iterable[Pa
     )
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What `error` says, on one line; its type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -58,9 +60,6 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        DataError: the operating system refuses.
+        DataError: it is missing, no regular file, larger than 1 GiB, or the operating system refuses.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    return files.read_bytes(path, LIMIT, DataError)

@@ -6,18 +6,17 @@ and of the same size, such as Fashion-MNIST, load too.
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from abcrown_graft.data.images import ImageData, check_labels, pixels_from_bytes
-from abcrown_graft.data.locate import all_in, for_split, missing, read_bytes, reason
+from abcrown_graft.data.images import BYTE_LEVELS, ImageData, check_labels, pixels_from_bytes
+from abcrown_graft.data.locate import LIMIT, all_in, for_split, missing, read_bytes
 from abcrown_graft.data.registry import DATASETS
 from abcrown_graft.errors import DataError
+from abcrown_graft.files import gunzip
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -47,7 +46,7 @@ def load_mnist(split: str, data_dir: Path) -> ImageData:
     if len(images) != len(labels):
         raise DataError(f"{image_path}: {len(images)} images, but {label_path} has {len(labels)} labels")
     check_labels(labels, 10, str(label_path))
-    return ImageData("MNIST", split, pixels_from_bytes(images[:, None]), labels, 10)
+    return ImageData("MNIST", split, pixels_from_bytes(images[:, None]), labels, 10, levels=BYTE_LEVELS)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -72,9 +71,4 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 def _decompressed(path: Path) -> bytes:
     content = read_bytes(path)
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a complete gzip file ({reason(error)}); get it again") from None
+    return gunzip(path, content, LIMIT, DataError) if path.suffix == ".gz" else content

@@ -26,6 +26,7 @@ from abcrown_graft.data.images import ImageData
 from abcrown_graft.data.locate import for_split, reason
 from abcrown_graft.data.registry import DATASETS
 from abcrown_graft.errors import DataError
+from abcrown_graft.files import check_archive
 
 _NAMES = {
     split: {
@@ -65,6 +66,7 @@ def channels_first(images: np.ndarray) -> np.ndarray:
 
 
 def _read_archive(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
+    check_archive(path, DataError, lambda name: name.removesuffix(".npy") in wanted)
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)

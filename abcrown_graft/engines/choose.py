@@ -8,7 +8,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.engine import check_engine
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.abcrown.guards import Circumstances, check_guards
-from abcrown_graft.engines.abcrown.locate import Search, search
+from abcrown_graft.engines.abcrown.locate import Installation, search
 from abcrown_graft.errors import AbcrownGraftError, EngineError, UnsupportedError
 
 # They say where α,β-CROWN is and what it may be asked, not what to verify: no matter to another engine.
@@ -27,7 +27,7 @@ class Choice:
 
     name: str
     why: str | None = None
-    found: Search | None = None
+    found: Installation | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -67,7 +67,7 @@ def choose_engine(config: Config) -> Choice:
     return Choice("native", f"auto, not α,β-CROWN: {obstacle}")
 
 
-def _required(config: Config, found: Search) -> Search:
+def _required(config: Config, found: Installation) -> Installation:
     try:
         found.require()
     except EngineError as error:
@@ -77,7 +77,7 @@ def _required(config: Config, found: Search) -> Search:
     return found
 
 
-def _obstacle(config: Config, found: Search) -> str | None:
+def _obstacle(config: Config, found: Installation) -> str | None:
     """Why α,β-CROWN cannot run this configuration."""
     try:
         found.require()
@@ -87,7 +87,7 @@ def _obstacle(config: Config, found: Search) -> str | None:
     return None
 
 
-def _check_abcrown(config: Config, found: Search) -> None:
+def _check_abcrown(config: Config, found: Installation) -> None:
     check_engine(config, "abcrown")
     check_guards(config, Circumstances(lirpa=found.lirpa.version or ""))
 

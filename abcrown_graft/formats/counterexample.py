@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.files import write_atomically
+from abcrown_graft.files import Limit, read_text, write_atomically
 from abcrown_graft.formats.vnnlib.expression import Expression, Group, Word, parse_expressions
+
+LIMIT = Limit(2**28, "which no counterexample is")
 
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]*)")
 _VALUE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -67,8 +69,8 @@ def read_counterexample(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
             finite values, each once.
     """
     try:
-        return parse_counterexample(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, FileFormatError) as error:
+        return parse_counterexample(read_text(path, LIMIT))
+    except FileFormatError as error:
         raise FileFormatError(f"{path}: not a counterexample ({error})") from None
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from abcrown_graft import __version__
-from abcrown_graft.errors import FileFormatError
-from abcrown_graft.files import append_record, keep_aside, write_atomically
+from abcrown_graft.errors import FileFormatError, SettingsDifferError
+from abcrown_graft.files import Limit, append_record, keep_aside, parse_json, read_text, write_atomically
 from abcrown_graft.formats.counterexample import save_counterexample
-from abcrown_graft.lock import in_use, refuse_if_in_use
+from abcrown_graft.lock import in_use
 from abcrown_graft.verdict import InstanceResult
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KIND = "results"
 ADVICE = "name another general.results_file"
+LIMIT = Limit(2**30, "which no results file is")
 
 
 class Results(Protocol):
@@ -82,21 +83,19 @@ class ResultsFile:
             SettingsDifferError: another process is writing to it.
         """
         self.path = Path(path)
-        refuse_if_in_use(self.path, ADVICE)
         self.done: dict[int, InstanceResult] = {}
         self.kept: Path | None = None
         header = json.loads(json.dumps({"kind": KIND, "version": __version__, "run": dict(run), **(notes or {})}))
-        if self.path.exists():
-            if not self.path.is_file():  # a device may be endless
-                raise FileFormatError(f"{self.path}: cannot be read as a results file (no regular file)")
-            found, results, complete = read_results(self.path)
-            if found["run"] == header["run"] and not complete:
-                for result in results:
-                    self.done.setdefault(result.index, result)
-                self._drop_partial_line()
-                return
-            self.kept = keep_aside(self.path)
-        write_atomically(self.path, (json.dumps(header) + "\n").encode())
+        self._run = header["run"]
+        if self.path.exists() and not self.path.is_file():  # a device may be endless
+            raise FileFormatError(f"{self.path}: cannot be read as a results file (no regular file)")
+        with in_use(self.path, ADVICE):
+            if self.path.exists():
+                if self._take_up():
+                    self._drop_partial_line()
+                    return
+                self.kept = keep_aside(self.path)
+            write_atomically(self.path, (json.dumps(header) + "\n").encode())
 
     def save_counterexample(self, path: Path, index: int, point: Tensor, output: Tensor) -> None:
         """Writes a file of its own, see `counterexample.counterexample_path`."""
@@ -110,9 +109,26 @@ class ResultsFile:
         """Marks the run as complete."""
         append_record(self.path, {"complete": True})
 
-    def in_use(self) -> AbstractContextManager[None]:
-        """Keeps other processes from the file meanwhile."""
-        return in_use(self.path, ADVICE)
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps other processes from the file meanwhile; what one has added since it was opened counts as done.
+
+        Raises:
+            SettingsDifferError: one is writing to it, or has put another run's in its place, or finished this one.
+        """
+        with in_use(self.path, ADVICE):
+            if not self._take_up():
+                raise SettingsDifferError(f"{self.path}: another process has just written it; run the command again")
+            yield
+
+    def _take_up(self) -> bool:
+        """Whether the file is of this run, and unfinished; its results are `done` then."""
+        found, results, complete = read_results(self.path)
+        if found["run"] != self._run or complete:
+            return False
+        for result in results:
+            self.done.setdefault(result.index, result)
+        return True
 
     def _drop_partial_line(self) -> None:
         content = self.path.read_bytes()
@@ -127,9 +143,9 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Ins
         FileFormatError: the file is missing or is no results file; the message names the line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: cannot be read as a results file ({error})") from None
+        lines = read_text(path, LIMIT).split("\n")
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}; it cannot be read as a results file") from None
     whole = lines[:-1]
     header = _json(path, 1, whole[0]) if whole else None
     if not isinstance(header, dict) or header.get("kind") != KIND or not isinstance(header.get("run"), dict):
@@ -150,6 +166,6 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Ins
 
 def _json(path: str | os.PathLike[str], number: int, line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return parse_json(line)
+    except ValueError:
         raise FileFormatError(f"{path}:{number}: not a line of a results file; name another file") from None

@@ -12,7 +12,8 @@ from torch import Tensor
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import keep_aside, write_atomically
 from abcrown_graft.formats.counterexample import counterexample_text, sat_text
-from abcrown_graft.formats.results import read_results
+from abcrown_graft.formats.results import ADVICE, read_results
+from abcrown_graft.lock import in_use
 from abcrown_graft.verdict import InstanceResult, Verdict
 
 WORDS = {
@@ -43,25 +44,33 @@ class VnncompFile:
 
         Raises:
             FileFormatError: the file exists and is neither such a file nor a results file (it is left alone).
+            SettingsDifferError: another process is writing to it.
         """
         self.path = Path(path)
         self.done: dict[int, InstanceResult] = {}
         self.kept: Path | None = None
         self._counterexample: tuple[Tensor, Tensor] | None = None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and not _is_ours(self.path):
-            read_results(self.path)  # refuses somebody else's file
-            self.kept = keep_aside(self.path)
+        if self.path.exists() and not self.path.is_file():
+            raise FileFormatError(f"{self.path}: cannot be written as a results file (no regular file)")
+        with in_use(self.path, ADVICE):
+            if self.path.exists() and not _is_ours(self.path):
+                read_results(self.path)  # refuses somebody else's file
+                self.kept = keep_aside(self.path)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Removes the old verdict; whatever goes wrong inside is told as `error`."""
-        self.path.unlink(missing_ok=True)
-        try:
-            yield
-        except Exception:
-            self._write(WORDS[Verdict.ERROR] + "\n")
-            raise
+        """Removes the old verdict and keeps other processes from the file; what goes wrong inside is told as `error`.
+
+        Raises:
+            SettingsDifferError: another process is writing to it.
+        """
+        with in_use(self.path, ADVICE):
+            self.path.unlink(missing_ok=True)
+            try:
+                yield
+            except Exception:
+                self._write(WORDS[Verdict.ERROR] + "\n")
+                raise
 
     def save_counterexample(self, path: Path, index: int, point: Tensor, output: Tensor) -> None:
         """Writes the file of this name; the counterexample comes with the verdict too."""
@@ -84,8 +93,6 @@ class VnncompFile:
 
 def _is_ours(path: Path) -> bool:
     """Whether the file is empty, or one of the words, `sat` with a counterexample after it."""
-    if not path.is_file():
-        raise FileFormatError(f"{path}: cannot be written as a results file (no regular file)")
     with path.open("rb") as file:
         first, more = file.readline(MAX_WORD), bool(file.read(1))
     word = first.decode("ascii", "replace").strip()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from abcrown_graft.geometry.rounding import rounded_down, rounded_up
+
 
 @dataclass(frozen=True, eq=False)
 class Box:
@@ -22,12 +24,9 @@ class Box:
         return Box(self.lower[index], self.upper[index])
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Box:
-        """The same box elsewhere or in another precision."""
-        return Box(self.lower.to(device=device, dtype=dtype), self.upper.to(device=device, dtype=dtype))
-
-    def intersect(self, other: Box) -> Box:
-        """The points that lie in both boxes."""
-        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+        """The same box elsewhere, or the smallest one in another precision that holds it."""
+        lower, upper = self.lower.to(device=device), self.upper.to(device=device)
+        return Box(lower, upper) if dtype is None else Box(rounded_down(lower, dtype), rounded_up(upper, dtype))
 
     def clamp(self, points: Tensor) -> Tensor:
         """The nearest points inside; `points` broadcasts against the bounds."""

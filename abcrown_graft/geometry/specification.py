@@ -25,25 +25,36 @@ class Specification:
         box: of inputs, `(batch, *shape)`.
         rows: literals as linear functions of the output, `(batch, clauses, literals, outputs)`.
         offsets: their constants, `(batch, clauses, literals)`.
+        inner: the part of the box in which a violation counts as a counterexample; None: all of it. Where the ends of
+            the exact box are no float64, `box` holds all of it, and `inner` nothing else.
     """
 
     box: Box
     rows: Tensor
     offsets: Tensor
+    inner: Box | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, positions: Tensor | slice) -> Specification:
-        return Specification(self.box[positions], self.rows[positions], self.offsets[positions])
+        inner = None if self.inner is None else self.inner[positions]
+        return Specification(self.box[positions], self.rows[positions], self.offsets[positions], inner)
+
+    @property
+    def inside(self) -> Box:
+        """Where counterexamples lie."""
+        return self.box if self.inner is None else self.inner
 
     @classmethod
     def cat(cls, parts: Sequence[Specification]) -> Specification:
         """All instances of several specifications, filled up to the largest numbers of clauses and literals."""
-        box = Box(torch.cat([part.box.lower for part in parts]), torch.cat([part.box.upper for part in parts]))
         clauses, literals = (max(part.offsets.shape[axis] for part in parts) for axis in (1, 2))
         filled = [part._filled(clauses, literals) for part in parts]
-        return cls(box, torch.cat([part.rows for part in filled]), torch.cat([part.offsets for part in filled]))
+        rows, offsets = torch.cat([part.rows for part in filled]), torch.cat([part.offsets for part in filled])
+        whole = all(part.inner is None for part in parts)
+        inner = None if whole else _in_a_row([part.inside for part in parts])
+        return cls(_in_a_row([part.box for part in parts]), rows, offsets, inner)
 
     def _filled(self, clauses: int, literals: int) -> Specification:
         """The same with so many clauses and literals: the last ones are repeated."""
@@ -57,7 +68,7 @@ class Specification:
         return replace(self, rows=rows, offsets=offsets)
 
     def to(self, dtype: torch.dtype) -> Specification:
-        """The same in another precision."""
+        """About the same in another precision, to search in: its box holds this one, rows and offsets are rounded."""
         return Specification(self.box.to(dtype=dtype), self.rows.to(dtype), self.offsets.to(dtype))
 
     def on(self, device: torch.device | str) -> Specification:
@@ -80,3 +91,7 @@ class Specification:
     def margins(self, outputs: Tensor) -> Tensor:
         """The smallest clause of each instance at its outputs `(batch, outputs)`, in float64; infinite where NaN."""
         return torch.nan_to_num(self.values(outputs.double().unsqueeze(1)).squeeze(1).amin(1), nan=math.inf)
+
+
+def _in_a_row(boxes: Sequence[Box]) -> Box:
+    return Box(torch.cat([box.lower for box in boxes]), torch.cat([box.upper for box in boxes]))

@@ -38,7 +38,9 @@ class Units:
 
 def channel_units(shapes: Sequence[tuple[int, ...]]) -> Units:
     """The units of some sites in forward order; sites without neurons have none."""
-    owners, sizes, sites = [], [], []
+    owners: list[np.ndarray] = []
+    sizes: list[np.ndarray] = []
+    sites: list[np.ndarray] = []
     for number, shape in enumerate(shapes):
         neurons = int(np.prod(shape, dtype=np.int64))
         count = (shape[0] if neurons else 0) if len(shape) == 3 else neurons

@@ -6,8 +6,6 @@ the neurons that dominate the error of the relaxation. Its code is not public; w
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,6 @@ from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.geometry.robustness import linf_box
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
 from abcrown_graft.network.graph import Network
 
 
@@ -35,7 +32,7 @@ def weighted_widths(
     weights = influence(network)
     with torch.no_grad():
         bounds = bound_network(network, linf_box(images, epsilon), "interval")
-    sums = {}
+    sums: dict[str, tuple[Tensor, ...]] = {}
     for site in network.sites:
         z = bounds.pre_activation[site]
         width = torch.where(bounds.unstable(site), z.upper - z.lower, 0.0)
@@ -60,18 +57,9 @@ def influence(network: Network) -> dict[str, Tensor]:
             values[node.name] = torch.zeros(1, *node.shape, device=device, dtype=dtype, requires_grad=True)
             leaves[node.name] = values[node.name]
         else:
-            values[node.name] = apply(_absolute(node.operator), *inputs)
+            values[node.name] = node.operator.magnitude(*inputs)
     reached = reached + values[network.output.name].sum()
     if not leaves:
         return {}
     found = dict(zip(leaves, torch.autograd.grad(reached, list(leaves.values()), materialize_grads=True), strict=True))
     return {site: found[site][0] for site in network.sites}
-
-
-def _absolute(operator: op.Operator) -> op.Operator:
-    """The operator with its coefficients' absolute values."""
-    if isinstance(operator, (op.Conv2d, op.Linear)):
-        return dataclasses.replace(operator, weight=operator.weight.abs())
-    if isinstance(operator, op.Scale):
-        return dataclasses.replace(operator, scale=operator.scale.abs())
-    return operator

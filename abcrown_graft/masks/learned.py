@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from abcrown_graft.errors import AbcrownGraftError, DataError
 from abcrown_graft.masks.identity import explain_sites
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
 from abcrown_graft.network.graph import Network, Node
 from abcrown_graft.training.fat import fat_loss
 from abcrown_graft.training.schedule import cosine_factor
@@ -169,7 +168,7 @@ class ScoredNetwork(nn.Module):
         scores = dict(zip(self.network.sites, self.scores, strict=True))
         values = {self.network.input.name: x}
         for node in self.network.nodes[1:]:
-            y = apply(node.operator, *(values[name] for name in node.inputs))
+            y = node.operator.value(*(values[name] for name in node.inputs))
             if node.name in scores:
                 score, z = scores[node.name], values[node.inputs[0]]
                 factor = self.kept[node.name].to(z.dtype) + (score - score.detach())
@@ -220,10 +219,8 @@ def fan_in(network: Network, site: Node) -> int:
 
 
 def _terms(network: Network, node: Node) -> int:
-    if isinstance(node.operator, op.Conv2d):
-        return node.operator.weight[0].numel()
-    if isinstance(node.operator, op.Linear):
-        return node.operator.weight.shape[1]
-    if isinstance(node.operator, (op.Activation, op.Input)):
+    if not isinstance(node.operator, op.AffineOperator):
         return 1
+    if node.operator.fan_in is not None:
+        return node.operator.fan_in
     return sum(_terms(network, network.by_name[name]) for name in node.inputs)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.errors import FileFormatError, MaskError, ModelError
+from abcrown_graft.files import check_archive
 from abcrown_graft.masks.identity import ModelIdentity, explain_sites
 from abcrown_graft.masks.mask import GraftMask, as_boolean
 from abcrown_graft.masks.scores import SiteScores
@@ -30,8 +31,7 @@ def load_tensor_list(path: str | os.PathLike[str]) -> list[Tensor]:
     Raises:
         FileFormatError: the file is missing, damaged, or holds anything else.
     """
-    if not Path(path).is_file():
-        raise FileFormatError(f"{path}: no such file")
+    check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle raises whatever its bytes lead to

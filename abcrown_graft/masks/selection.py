@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -76,7 +75,6 @@ def select_mask(
         GraftWarning: some layer is grafted completely.
     """
     _check_options(ratio, scope, granularity, gamma, stages, layer_cap)
-    schedule = partial(PRESETS[preset], gamma=gamma, stages=stages)
     if significance is None:
         if needs_significance(preset, gamma, stages):
             raise ConfigError(f"mask preset {preset!r} needs significance scores; give them or use preset 'unstable'")
@@ -90,11 +88,12 @@ def select_mask(
         target = target_count(sizes, ratio)
         room = _room(names, sizes, target, layer_cap)
         flat = [score.numpy() for score in (r_u, r_s, _flatten(chance, names))]
+        planned = PRESETS[preset](target, gamma, stages)
         if granularity == "channel":
             units = channel_units([tuple(instability[name].shape) for name in names])
-            taken = take_units(schedule(target), flat, units, room)
+            taken = take_units(planned, flat, units, room)
         else:
-            taken = _take_stages(schedule(target), flat, sizes, room)
+            taken = _take_stages(planned, flat, sizes, room)
         parts = zip(names, torch.from_numpy(taken).split(sizes), strict=True)
         masks.update((name, part.reshape(instability[name].shape)) for name, part in parts)
     _warn_complete(masks)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import FileFormatError, ModelError
-from abcrown_graft.files import read_safetensors, save_tensors
+from abcrown_graft.files import check_archive, read_safetensors, save_tensors
 
 TORCH_SUFFIXES = (".pt", ".pth", ".model", ".ckpt")
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
@@ -48,6 +48,7 @@ def load_state_dict(
         raise ModelError(f"{key}: {path}: no such file; {advice}")
     if path.suffix == ".safetensors":
         return _read_own(path, key)
+    check_archive(path)
     if path.suffix == ".npz":
         return _read_npz(path), None
     if path.suffix in TORCH_SUFFIXES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +15,19 @@ from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.masks.legacy import convert_grafted_state, is_grafted_state, legacy_mask
 from abcrown_graft.masks.mask import GraftMask, as_boolean
+from abcrown_graft.models.agreement import check_agreement, spread
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import apply_state_dict, fit_keys, load_state_dict
 from abcrown_graft.models.weights import find_file
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
-from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.normalize import with_normalization
-from abcrown_graft.network.trace import from_module
+from abcrown_graft.network.trace import as_executed, from_module
 from abcrown_graft.nn.normalize import Normalize
 from abcrown_graft.nn.surgery import graft, grafted_modules
 
-PROBES = 3
-AGREEMENT = 1e-2  # relative; float32 rounding stays well below, another function does not
+PROBES, IMAGES = 3, 8  # random images, and images of a run, at which module and graph are compared
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class LoadedModel:
         module: `core` behind the normalisation: takes pixels in [0, 1].
         network: the same function as `module`, as a graph in float32.
         exact: the same in float64, with batch norm and normalisation folded in float64.
+        executed: the same in float64, with an operator for every step that the module takes.
         identity: of `core`; what masks and dumps are checked against.
         input_shape: of one image.
     """
@@ -81,6 +80,7 @@ class LoadedModel:
     module: nn.Module
     network: Network
     exact: Network
+    executed: Network
     identity: ModelIdentity
     input_shape: tuple[int, ...]
 
@@ -122,21 +122,37 @@ def prepare(
     """A module with its normalisation, graph and identity; it is put in evaluation mode.
 
     Raises:
-        ModelError: it does not take inputs of that shape, holds a weight that is not finite or not float32, or its
-            graph computes something else (operations that are random or depend on the batch).
+        ModelError: it does not take inputs of that shape, holds a weight that is not finite or not float32, its
+            graph computes something else, or it rounds more than its margins, see `check_agreement`.
+        UnsupportedError: it has an operation without a rule, or depends on more than image and weights, see
+            `from_module`.
         ConfigError: there are neither one nor as many entries of mean or std as channels.
     """
     core.eval()
     _check_precision(core)
-    plain = from_module(copy.deepcopy(core).double(), shape)
+    double = copy.deepcopy(core).double()
+    plain = from_module(double, shape)
     identity = identify(plain.to(dtype=torch.float32))
     _check_finite(plain)
     normalize = Normalize(mean, std, shape[0] if len(shape) == 3 else 1)
-    exact = with_normalization(plain, normalize.mean.flatten().double(), normalize.std.flatten().double())
+    exact, executed = (
+        with_normalization(network, normalize.mean.flatten().double(), normalize.std.flatten().double())
+        for network in (plain, as_executed(double, shape))
+    )
     module = nn.Sequential(normalize, core).eval()
-    loaded = LoadedModel(core, module, exact.to(dtype=torch.float32), exact, identity, shape)
-    _check_agreement(loaded)
-    return loaded
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(PROBES, *shape, generator=generator)
+    check_agreement(module, exact, executed, images, "random images")
+    return LoadedModel(core, module, exact.to(dtype=torch.float32), exact, executed, identity, shape)
+
+
+def check_images(loaded: LoadedModel, images: Tensor) -> None:
+    """Compares module and graph on some images of a run, `(n, *shape)`, as `prepare` does on random ones.
+
+    Raises:
+        ModelError: see `check_agreement`.
+    """
+    check_agreement(loaded.module, loaded.exact, loaded.executed, spread(images, IMAGES), "images of the run")
 
 
 def identify(network: Network) -> ModelIdentity:
@@ -224,22 +240,6 @@ def _check_precision(core: nn.Module) -> None:
             raise ModelError(f"the model's {name} has no values (meta device); build it on the CPU")
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise ModelError(f"the model's {name} is {tensor.dtype}, expected torch.float32; convert it with .float()")
-
-
-@torch.no_grad()
-def _check_agreement(loaded: LoadedModel) -> None:
-    """Raises unless module and graph give the same on a few random images, up to float32 rounding."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(PROBES, *loaded.input_shape, generator=generator)
-    device = next((p.device for p in loaded.core.parameters()), torch.device("cpu"))
-    expected = loaded.module.to(device)(images.to(device)).double()
-    found = evaluate(loaded.exact, images.double().to(device))
-    scale = max(float(found.abs().max()), 1.0) if bool(torch.isfinite(found).all()) else math.inf
-    if expected.shape != found.shape or float((expected - found).abs().max()) > AGREEMENT * scale:
-        raise ModelError(
-            "the model's graph does not compute what the model does: operations that are random or depend on "
-            "values cannot be verified"
-        )
 
 
 def _check_finite(network: Network) -> None:

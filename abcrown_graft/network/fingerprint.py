@@ -20,8 +20,8 @@ def architecture_fingerprint(network: Network) -> str:
     positions = {node.name: k for k, node in enumerate(network.nodes)}
     lines = []
     for node in network.nodes:
-        settings = {} if isinstance(node.operator, op.GraftedReLU) else _settings(node.operator)
-        kind = "ReLU" if isinstance(node.operator, op.GraftedReLU) else type(node.operator).__name__
+        operator = node.operator.ungrafted()
+        kind, settings = type(operator).__name__, _settings(operator)
         site = node.name if node.name in network.sites else ""
         lines.append(f"{kind} {settings} {[positions[name] for name in node.inputs]} {node.shape} {site}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:LENGTH]

@@ -76,11 +76,25 @@ class Network:
         """All activation nodes in forward order."""
         return tuple(node for node in self.nodes if isinstance(node.operator, op.Activation))
 
+    def activation(self, site: str) -> op.Activation:
+        """The operator of an activation node.
+
+        Raises:
+            ValueError: the node is none.
+        """
+        operator = self.by_name[site].operator
+        if not isinstance(operator, op.Activation):
+            raise ValueError(f"node {site!r} is no activation, but {type(operator).__name__}")
+        return operator
+
+    def input_shapes(self, name: str) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what a node reads."""
+        return tuple(self.by_name[source].shape for source in self.by_name[name].inputs)
+
     @cached_property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """Name and neuron shape of every activation that can be grafted, in forward order."""
-        graftable = (op.ReLU, op.GraftedReLU)
-        return {node.name: node.shape for node in self.activations if isinstance(node.operator, graftable)}
+        return {node.name: node.shape for node in self.activations if self.activation(node.name).graftable}
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:
@@ -89,10 +103,8 @@ class Network:
 
     def grafted_mask(self, site: str) -> Tensor:
         """Boolean tensor of the site's shape: which of its neurons are grafted."""
-        operator = self.by_name[site].operator
-        if isinstance(operator, op.GraftedReLU):
-            return operator.mask
-        return torch.zeros(self.by_name[site].shape, dtype=torch.bool)
+        grafted = self.activation(site).grafted
+        return torch.zeros(self.by_name[site].shape, dtype=torch.bool) if grafted is None else grafted
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Network:
         """The same graph with `function` applied to each constant."""

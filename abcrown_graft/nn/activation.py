@@ -26,6 +26,8 @@ class GraftedReLU(nn.Module):
     """
 
     mask: Tensor
+    slope: Tensor
+    intercept: Tensor
 
     def __init__(
         self,

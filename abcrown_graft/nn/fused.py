@@ -69,14 +69,15 @@ class _Gradients(torch.autograd.Function):
         ctx.save_for_backward(gradient, z, slope, floor)
         ctx.set_materialize_grads(False)
         by_z = torch.empty_like(z)
-        by_slope, by_intercept = (_zeros(slope), _zeros(slope)) if learns else (None, None)
+        sums = (_zeros(slope), _zeros(slope)) if learns else None
         for g, z_piece, out in _pieces(gradient, z, by_z):
             _pass_on(g, z_piece, floor, out)
-            if learns:
+            if sums is not None:
+                by_slope, by_intercept = sums
                 by_slope += (out * z_piece).sum(0, keepdim=True)  # where nothing passes, floor and z·0 are both 0
                 by_intercept += g.sum(0, keepdim=True)
             out.mul_(slope)
-        return by_z, *(None if total is None else total.to(slope.dtype) for total in (by_slope, by_intercept))
+        return by_z, *((None, None) if sums is None else (total.to(slope.dtype) for total in sums))
 
     @staticmethod
     @once_differentiable

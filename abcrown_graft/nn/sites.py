@@ -17,11 +17,14 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from abcrown_graft.errors import AbcrownGraftError, UnsupportedError
 from abcrown_graft.nn.activation import GraftedReLU
+from abcrown_graft.nn.purity import pure
+from abcrown_graft.nn.state import TRACER_OWN
 
 RELU_MODULES = (nn.ReLU, GraftedReLU)
 RELU_FUNCTIONS = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 RELU_METHODS = ("relu", "relu_")
 _WEIGHT_HOOKS = (WeightNorm, SpectralNorm)
+_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
 
 class _Tracer(fx.Tracer):
@@ -33,18 +36,23 @@ def symbolic_trace(module: nn.Module) -> fx.GraphModule:
     """The module as an fx graph whose leaves are torch's own modules and GraftedReLU.
 
     Raises:
-        UnsupportedError: its control flow depends on values.
+        UnsupportedError: its control flow depends on values, or its code is no function of input and weights: it
+            draws random numbers, keeps or reads what is outside of it, see `purity`.
     """
-    tracer = _Tracer()
     _refuse_hooks(module)
+    before = set(vars(module))
     try:
-        graph = tracer.trace(module)
+        with pure(module):
+            graph = _Tracer().trace(module)
+        return fx.GraphModule(module, graph, type(module).__name__)
     except AbcrownGraftError:
         raise
     except Exception as error:  # the user's `forward` may raise anything; fx itself raises TraceError
         reason = str(error) if isinstance(error, fx.proxy.TraceError) else f"{type(error).__name__}: {error}"
         raise UnsupportedError(f"{type(module).__name__} cannot be traced: {reason}") from error
-    return fx.GraphModule(tracer.root, graph, type(module).__name__)
+    finally:
+        for name in [name for name in vars(module) if name not in before and name.startswith(TRACER_OWN)]:
+            delattr(module, name)
 
 
 def _refuse_hooks(module: nn.Module) -> None:
@@ -52,13 +60,16 @@ def _refuse_hooks(module: nn.Module) -> None:
 
     The hooks of weight and spectral normalisation and of lazy layers only make weights before they are read.
     """
+    if any(getattr(nn.modules.module, kind) for kind in _GLOBAL_HOOKS):
+        raise UnsupportedError("torch has a forward hook for all modules; remove it")
     for name, child in module.named_modules():
         lazy = isinstance(child, LazyModuleMixin)
         before = [h for h in child._forward_pre_hooks.values() if not lazy and not isinstance(h, _WEIGHT_HOOKS)]
+        where = f"{f'submodule {name!r}' if name else 'the model'} ({type(child).__name__})"
         if before or child._forward_hooks or "forward" in vars(child):
-            where = f"submodule {name!r}" if name else "the model"
-            kind = type(child).__name__
-            raise UnsupportedError(f"{where} ({kind}) has a forward hook or a patched forward; remove it")
+            raise UnsupportedError(f"{where} has a forward hook or a patched forward; remove it")
+        if type(child).__call__ is not nn.Module.__call__ and not isinstance(child, fx.GraphModule):
+            raise UnsupportedError(f"{where} overrides __call__, which the graph would leave out; override forward")
 
 
 def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
@@ -78,12 +89,12 @@ def site_names(traced: fx.GraphModule) -> dict[fx.Node, str]:
         if node.op == "call_module":
             own.setdefault(str(node.target), node)
     taken = {name for name, _ in (*traced.named_modules(), *traced.named_parameters(), *traced.named_buffers())}
-    names = {}
+    names: dict[fx.Node, str] = {}
     for node in relus:
-        if own.get(str(node.target)) is node:
-            names[node] = str(node.target)
+        base = str(node.target) if node.op == "call_module" else "relu"
+        if node.op == "call_module" and own[base] is node:
+            names[node] = base
         else:
-            base = str(node.target) if node.op == "call_module" else "relu"
             names[node] = _unused(base, taken)
             taken.add(names[node])
     return names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from abcrown_graft.assembly import inputs
 from abcrown_graft.assembly.artifacts import evaluation_path, replace_artifact, write_json
@@ -12,7 +11,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import check_writable
-from abcrown_graft.training.evaluate import accuracy, pgd_accuracy
+from abcrown_graft.training.evaluate import PgdAttack, accuracy, pgd_accuracy
 
 
 def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> Path:
@@ -31,7 +30,7 @@ def evaluate_stage(config: Config, reporter: Reporter, name: str = "model") -> P
     inputs.check_fit(data, model, config)
     module = model.module.to(device)
     clean = accuracy(module, data.images, data.labels)
-    robust = pgd_accuracy(module, data.images, data.labels, epsilon, **_attack(config))
+    robust = pgd_accuracy(module, data.images, data.labels, _attack(config, epsilon))
     reporter.say(
         f"{name}: SA {100 * clean:.2f}%, RA {100 * robust:.2f}% (PGD-{config['evaluate.pgd_steps']}, "
         f"epsilon {epsilon:g}, {len(data)} {data.split} images of {data.name})"
@@ -56,10 +55,11 @@ def evaluated_part(config: Config, data: ImageData) -> ImageData:
     return data if limit is None else data.select(range(limit))
 
 
-def _attack(config: Config) -> dict[str, Any]:
-    return {
-        "steps": config["evaluate.pgd_steps"],
-        "step": config["evaluate.pgd_step"],
-        "restarts": config["evaluate.pgd_restarts"],
-        "seed": config["general.seed"],
-    }
+def _attack(config: Config, epsilon: float) -> PgdAttack:
+    return PgdAttack(
+        epsilon=epsilon,
+        steps=config["evaluate.pgd_steps"],
+        step=config["evaluate.pgd_step"],
+        restarts=config["evaluate.pgd_restarts"],
+        seed=config["general.seed"],
+    )

@@ -14,6 +14,7 @@ import torch
 
 from abcrown_graft.assembly.artifacts import artifact
 from abcrown_graft.assembly.reporter import Reporter
+from abcrown_graft.bounds.evaluation import value_and_rounding
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, ModelError
 from abcrown_graft.formats.onnx.export import PRODUCER, export_onnx
@@ -27,7 +28,6 @@ from abcrown_graft.network.forward import evaluate
 from abcrown_graft.pipeline.exportable import Exportable, prepare_export
 
 LIST = "instances.csv"
-AGREEMENT = 1e-5  # of a file with what it was made from, relative to the largest output, or absolute below one
 PROBES = 8  # boxes with a point each
 
 
@@ -100,12 +100,14 @@ def _check_file(path: Path, made: Exportable) -> None:
     generator = torch.Generator().manual_seed(0)
     share = torch.rand(box.lower.shape, generator=generator, dtype=torch.float64)
     points = box.lower + share * (box.upper - box.lower)
-    expected, got = evaluate(made.network, points).flatten(1), evaluate(found.network, points)
-    worst = float(((got - expected).abs() / expected.abs().amax(1, keepdim=True).clamp(min=1)).max())
-    if not worst <= AGREEMENT:
-        raise ModelError(f"{path}: its outputs differ from the network's by {worst:.3g}, more than {AGREEMENT:g}")
+    expected, units = (t.flatten(1) for t in value_and_rounding(made.network, points))
+    difference = (evaluate(found.network, points) - expected).abs()
+    allowed = units * torch.finfo(torch.float32).eps  # the file's constants are rounded to float32
+    if not bool((difference <= allowed).all()):
+        worst, most = float(difference.max()), float(allowed.max())
+        raise ModelError(f"{path}: its outputs differ from the network's by {worst:.3g}; rounding explains {most:.3g}")
     if find_spec("onnxruntime") is not None:
-        check_against_onnxruntime(found, path, box, n=1, tolerance=AGREEMENT)
+        check_against_onnxruntime(found, path, box, n=1)
 
 
 def _write_properties(made: Exportable, folder: Path, onnx_file: Path, reporter: Reporter) -> list[Instance]:

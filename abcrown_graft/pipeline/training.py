@@ -30,7 +30,7 @@ from abcrown_graft.models.load import LoadedModel, prepare, read_mask
 from abcrown_graft.nn.surgery import SiteValues, graft
 from abcrown_graft.pipeline.scoring import scored_part
 from abcrown_graft.training.allocator import keep_freed_memory
-from abcrown_graft.training.loop import EpochRecord, TrainResult
+from abcrown_graft.training.loop import Bookkeeping, EpochRecord, TrainResult
 from abcrown_graft.training.settings import AdversarialSettings, TrainSettings, TuneSettings
 from abcrown_graft.training.train import train
 from abcrown_graft.training.tune import tune
@@ -160,15 +160,8 @@ def _learn(
             bar.print(_epoch_line(settings, record))
 
         module: nn.Module = model.module.to(device)
-        result = learner(
-            module,
-            data.images,
-            data.labels,
-            settings,
-            resume_path=resume,
-            on_epoch=on_epoch,
-            subject=subject,
-        )
+        keeping = Bookkeeping(resume, on_epoch, subject)
+        result = learner(module, data.images, data.labels, settings, keeping)
     module.cpu().eval()
     # An interruption between two writes may have cost the log an epoch.
     write_atomically(log, "".join(json.dumps(vars(record)) + "\n" for record in result.history).encode())

@@ -1,1 +1,1 @@
-"""What a user names in a configuration of α,β-CROWN's own: `abcrown_graft.plugin.hooks`."""
+"""Functions for configurations of α,β-CROWN's own: `abcrown_graft.plugin.hooks`."""

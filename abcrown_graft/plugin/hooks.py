@@ -1,4 +1,4 @@
-"""What a user's own α,β-CROWN configuration names, with this package installed and nothing else:
+"""Functions that a user's own α,β-CROWN configuration can name once this package is installed:
 
     model:
       name: Customized("abcrown_graft.plugin.hooks", "model", name="cnn_b", path="weights.safetensors")
@@ -66,7 +66,7 @@ def model(name: str, **source: Any) -> nn.Module:
 
 
 def graph_optimizer(net: BoundedModule) -> None:
-    """α,β-CROWN calls it once per instance: its own default, which does nothing, and what suits grafted networks.
+    """Prepares α,β-CROWN for a grafted network; it calls this once per instance. Its own default does nothing.
 
     Grafted neurons are not bounded as intermediate neurons (`rows`), and branching keeps to neurons that may be split
     (`branching`). A bound that is NaN ends the run (`nan`).

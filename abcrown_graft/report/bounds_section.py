@@ -71,7 +71,7 @@ def _figures(values: list[float]) -> tuple[str, str, str]:
 
 def _draw(figure: Figure, pair: Paired, bounds: dict[str, dict[int, float]], common: list[int]) -> None:
     left, right = figure.subplots(1, 2)
-    figure.get_layout_engine().set(wspace=0.08)
+    figure.set_layout_engine("constrained", wspace=0.08)
     _distribution(left, bounds)
     _scatter(right, pair, bounds, common)
 
@@ -88,8 +88,8 @@ def _distribution(axes: Axes, bounds: dict[str, dict[int, float]]) -> None:
         )
         axes.axvline(own.mean(), color=colour, linestyle="--", linewidth=1.2)
     style.tidy(axes, "lower bound of the margin (logits)", "images")
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    style.legend(axes, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
+    axes.locator_params("y", integer=True)
+    style.legend_above(axes)
 
 
 def _scatter(axes: Axes, pair: Paired, bounds: dict[str, dict[int, float]], common: list[int]) -> None:
@@ -107,4 +107,4 @@ def _scatter(axes: Axes, pair: Paired, bounds: dict[str, dict[int, float]], comm
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(low - margin, high + margin)
     style.tidy(axes, "lower bound, baseline", "lower bound, grafted")
-    style.legend(axes, title="outcome for the grafted network", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    style.legend_above(axes, title="outcome for the grafted network", columns=2)

@@ -81,9 +81,9 @@ def read_criterion(dump_file: Path, scores_file: Path, mask_file: Path) -> Crite
         raise FileFormatError(f"{dump_file}: counts no image; run 'abcrown-graft run' again")
     rates, sites = dump.rates().values, list(dump.model.sites)
     columns = (rates, scores.values, mask.masks)
-    flat = [np.concatenate([values[site].flatten().numpy() for site in sites]) for values in columns]
+    r_u, r_s, grafted = (np.concatenate([values[site].flatten().numpy() for site in sites]) for values in columns)
     method = str(scores.provenance.get("method", "unknown method"))
-    return Criterion(*flat, method=method, images=_images(dump.settings.get("split")))
+    return Criterion(r_u, r_s, grafted, method, _images(dump.settings.get("split")))
 
 
 def _images(split: str | None) -> str:
@@ -132,7 +132,7 @@ def _draw(figure: Figure, found: Criterion) -> None:
         ("kept", style.NETWORKS["baseline"], int((~found.grafted).sum())),
     ):
         axes.scatter([], [], s=22, color=colour, label=f"{name} ({count} neurons)")
-    style.legend(figure, loc="outside upper center", ncols=2)
+    style.shared_legend(figure, axes)
 
 
 def _shown(significance: np.ndarray) -> tuple[np.ndarray, bool]:

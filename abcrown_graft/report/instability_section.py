@@ -72,10 +72,8 @@ def _images_text(dumps: dict[str, InstabilityDump]) -> str:
 
 
 def _table(dumps: dict[str, InstabilityDump], panels: Sequence[str]) -> TableOf:
-    headings = ("layer", "neurons", "grafted")
-    headings += tuple(
-        f"{words}, {name}" for words in ("ever unstable %", "on half or more %", "on all %") for name in NAMES
-    )
+    shares = ("ever unstable %", "on half or more %", "on all %")
+    headings = ("layer", "neurons", "grafted", *(f"{words}, {name}" for words in shares for name in NAMES))
     return TableOf(headings, tuple(_row(dumps, panel) for panel in panels))
 
 
@@ -98,8 +96,7 @@ def _draw(figure: Figure, dumps: dict[str, InstabilityDump], panels: Sequence[st
         axes.set_ylim(bottom=0.7)
         axes.set_xlim(0, boundaries[-1])
         style.tidy(axes, "m (images)", "neurons", panel if panel == WHOLE else style.layer_name(panel))
-    handles, labels = every[0].get_legend_handles_labels()
-    style.legend(figure, handles=handles, labels=labels, loc="outside upper center", ncols=2)
+    style.shared_legend(figure, every[0])
 
 
 def _histogram(axes: Axes, counts: np.ndarray, boundaries: np.ndarray, name: str, images: int) -> None:

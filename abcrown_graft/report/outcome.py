@@ -172,6 +172,6 @@ def _accuracies(path: Path, found: Mapping[str, Any]) -> tuple[float, float, int
 
 def _share(path: Path, found: Mapping[str, Any], key: str) -> float:
     value = found.get(key)
-    if type(value) not in (int, float) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise FileFormatError(f"{path}: {key}: {value} is no share in [0, 1]; run 'abcrown-graft run' again")
     return float(value)

@@ -18,7 +18,7 @@ from abcrown_graft.config.load import load_config
 from abcrown_graft.errors import FileFormatError
 
 NAMES = ("baseline", "grafted")
-KINDS: Mapping[str, type | tuple[type, ...]] = {"baseline": str, "label": str, "seed": int}
+KINDS: Mapping[str, type] = {"baseline": str, "label": str, "seed": int}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from abcrown_graft.config.config import Config
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import load_tensors
 from abcrown_graft.masks.identity import ModelIdentity
@@ -28,7 +29,7 @@ Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 
 def slope_section(run: RunFolder) -> Section:
     """Distribution of slope a and intercept b of the grafted neurons per layer."""
-    settings = run.settings()
+    starts = _starts(run.settings())
     path = run.artifact("tune.checkpoint")
     if not path.is_file():
         return Section(TITLE, (f"Not shown: {path.name} is not in the run's folder.",))
@@ -38,12 +39,17 @@ def slope_section(run: RunFolder) -> Section:
         return Section(TITLE, ("No neuron is grafted.",))
     if not any(values.any() for pair in layers.values() for values in pair):
         return Section(TITLE, ("All slopes and intercepts are 0: the neurons are pruned.",))
-    fitted = settings is None or settings["tune.fit_lines"]
-    starts = (None, None) if fitted else (settings["tune.slope"], settings["tune.intercept"])
     caption = "Slopes a and intercepts b of the grafted neurons, y = a·z + b, per layer; the bar marks the median"
     caption += "." if starts[0] is None else ", the dotted line where tuning started."
     draw = partial(_draw, layers=layers, starts=starts)
     return Section(TITLE, (), (_table(layers),), (Plot("slopes", caption, draw, _size(len(layers))),))
+
+
+def _starts(settings: Config | None) -> tuple[float | None, float | None]:
+    """The slope and the intercept that tuning gave every grafted neuron at first; None where they are not known."""
+    if settings is None or settings["tune.fit_lines"]:
+        return None, None
+    return settings["tune.slope"], settings["tune.intercept"]
 
 
 def read_slopes(path: Path) -> Layers:
@@ -89,7 +95,7 @@ def _size(layers: int) -> tuple[float, float]:
 
 def _draw(figure: Figure, layers: Layers, starts: tuple[float | None, float | None]) -> None:
     panels = figure.subplots(1, 2) if len(layers) <= BESIDE else figure.subplots(2, 1)
-    figure.get_layout_engine().set(wspace=0.06)
+    figure.set_layout_engine("constrained", wspace=0.06)
     for k, (axes, name) in enumerate(zip(panels, ("slope a", "intercept b"), strict=True)):
         start, values = starts[k], [pair[k] for pair in layers.values()]
         if start is not None:

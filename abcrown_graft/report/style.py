@@ -26,9 +26,19 @@ def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
         axes.spines[side].set_visible(False)
 
 
-def legend(target: Axes | Figure, **settings: object) -> None:
-    """A legend without a frame."""
-    target.legend(frameon=False, fontsize=FONT - 0.5, title_fontsize=FONT - 0.5, **settings)
+def legend_above(axes: Axes, title: str | None = None, columns: int = 1) -> None:
+    """A legend without a frame, above the axes."""
+    size = FONT - 0.5
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, title=title, frameon=False, fontsize=size,
+        title_fontsize=size,
+    )  # fmt: skip
+
+
+def shared_legend(figure: Figure, axes: Axes) -> None:
+    """A legend in two columns without a frame, above the whole figure, of what is labelled in some axes."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=FONT - 0.5)
 
 
 def layer_name(site: str) -> str:

@@ -17,7 +17,7 @@ from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.frontier import Frontier, carried_over
 from abcrown_graft.search.leaf import decide_leaf
 from abcrown_graft.search.optimize import AdamSettings
-from abcrown_graft.search.task import Steps, Task, alone
+from abcrown_graft.search.task import BoundTask, SplitTask, Steps, alone, bounded
 from abcrown_graft.search.tighten import tighten
 from abcrown_graft.verdict import Verdict
 
@@ -28,7 +28,7 @@ CHECKED_POINTS = 8  # of a batch that is open, the worst points are tried as cou
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How hard to search.
+    """The effort of a search.
 
     Attributes:
         batch_size: subproblems bounded at once.
@@ -51,7 +51,7 @@ class SearchSettings:
 
 @dataclass(eq=False)
 class SearchResult:
-    """The outcome.
+    """The outcome of a search.
 
     Attributes:
         verdict: what was found.
@@ -87,7 +87,12 @@ def search(core: Core, settings: SearchSettings, check_points: CheckPoints | Non
 def search_steps(
     core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget
 ) -> Steps[SearchResult]:
-    """`search` as steps that may be shared with other searches, within a budget instead of `settings.timeout`."""
+    """`search` as steps that may be shared with other searches.
+
+    Args:
+        core, settings, check_points: as for `search`; `settings.timeout` is not read.
+        budget: what may be spent.
+    """
     return (yield from _Search(core, settings, check_points, budget).steps())
 
 
@@ -103,7 +108,7 @@ class _Search:
         self.counterexample: Tensor | None = None
 
     def steps(self) -> Steps[SearchResult]:
-        self._keep_open((yield Task(self.fast, self._root(), self.settings.alpha, self.budget)))
+        self._keep_open((yield from self._bounded(self._root(), self.settings.alpha)))
         while self.open and self.counterexample is None:
             if self._late():
                 return self._result(Verdict.TIMEOUT)
@@ -126,7 +131,8 @@ class _Search:
             self.open.push(taken)
             return False
         if len(parents.lower) and self.counterexample is None:
-            children = yield Task(self.fast, parents, self.settings.beta, self.budget, self.settings.branching)
+            task = SplitTask(self.fast, parents, self.settings.branching, self.settings.beta, self.budget)
+            children = yield from bounded(task)
             self.visited += len(children.lower)
             self._keep_open(_at_least(children, parents.lower.repeat_interleave(2)))
         return True
@@ -143,7 +149,10 @@ class _Search:
         while frontier and self.counterexample is None:
             before = frontier.take(room)
             duals = carried_over(before.duals, old, new)
-            self._keep_open(_at_least((yield Task(self.fast, duals, settings, self.budget)), before.lower))
+            self._keep_open(_at_least((yield from self._bounded(duals, settings)), before.lower))
+
+    def _bounded(self, start: Duals, effort: AdamSettings) -> Steps[Optimized]:
+        return bounded(BoundTask(self.fast, start, effort, self.budget))
 
     def _late(self) -> bool:
         return self.budget.late()

@@ -44,7 +44,7 @@ class Lines:
 
 @dataclass(frozen=True, eq=False)
 class BoxTask:
-    """Boxes to be bounded by CROWN. Its result is `Lines`, or None where the time was over before they were known.
+    """Boxes to be bounded by CROWN. Its result is `Lines`, or None if the time was over before that.
 
     Attributes:
         network: in float64.

@@ -47,7 +47,7 @@ class Boxes:
 class BoxStack:
     """A stack of batches: the smallest boxes come first, among them those of the smallest bound.
 
-    Depth first, so that what waits is as many batches as the deepest box has halvings.
+    The search is depth first: no more batches wait than the deepest box has been halved.
     """
 
     def __init__(self) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from abcrown_graft.core.core import Core
+from abcrown_graft.core.core import CoreView
 from abcrown_graft.core.dual import Optimized, dual_bound
 from abcrown_graft.registry import Registry
 
-REDUCE = {"min": torch.minimum, "max": torch.maximum, "mean": lambda a, b: (a + b) / 2}
+REDUCE: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "min": torch.minimum,
+    "max": torch.maximum,
+    "mean": lambda a, b: (a + b) / 2,
+}
+"""What a split is worth, from the bounds of its halves."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,13 @@ class BranchingSettings:
     seed: int = 100
 
 
-Rule = Callable[[Core, Optimized, BranchingSettings], Tensor]
-"""The neuron to split of each subproblem, `(batch,)`; every subproblem has one that is free."""
+Rule = Callable[[CoreView, Optimized, BranchingSettings], Tensor]
+"""From a core, subproblems of it with a free neuron each, and settings to the neuron to split of each, `(batch,)`."""
 
 BRANCHING: Registry[Rule] = Registry("branching method")
 
 
-def gap_scores(core: Core, found: Optimized) -> Tensor:
+def gap_scores(found: Optimized) -> Tensor:
     """How much of the bound each neuron's relaxation gives away at the bound's primal point, `(neurons, batch)`.
 
     The relaxed output y = D v + t differs from relu(v); |A (relu(v) - y)| is what the objective would
@@ -42,34 +47,45 @@ def gap_scores(core: Core, found: Optimized) -> Tensor:
     return torch.where(found.duals.split == 0, score, -1.0)
 
 
-def intercept_scores(core: Core, found: Optimized) -> Tensor:
+def intercept_scores(found: Optimized) -> Tensor:
     """|A t| where the upper line is in use: the area that a split removes (BaBSR's intercept term); split ones -1."""
     score = (found.bound.coefficients * found.bound.intercept).abs()
     return torch.where(found.duals.split == 0, score, -1.0)
 
 
 @BRANCHING.register("babsr")
-def babsr(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
-    """The neuron of the largest estimated improvement, ties broken by the intercept term."""
-    return (gap_scores(core, found) + 1e-3 * intercept_scores(core, found)).argmax(0)
+def babsr(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
+    """The neuron of the largest estimated improvement, ties broken by the intercept term.
+
+    Args:
+        core, found, settings: see `Rule`.
+    """
+    return (gap_scores(found) + 1e-3 * intercept_scores(found)).argmax(0)
 
 
 @BRANCHING.register("random")
-def random(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
-    """A free neuron at random."""
+def random(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
+    """A free neuron at random.
+
+    Args:
+        core, found, settings: see `Rule`.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
     chance = torch.rand(found.duals.split.shape, generator=generator).to(found.lower.device)
     return torch.where(found.duals.split == 0, chance, -1.0).argmax(0)
 
 
 @BRANCHING.register("kfsb")
-def kfsb(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
+def kfsb(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
     """Filtered smart branching: the best `candidates` of two scores are tried, the best pair of children wins.
 
     De Palma et al. 2021, "Improved branch and bound for neural network verification via Lagrangian
     decomposition", section 5; the children are bounded once, without optimisation.
+
+    Args:
+        core, found, settings: see `Rule`.
     """
-    gap, intercept = gap_scores(core, found), intercept_scores(core, found)
+    gap, intercept = gap_scores(found), intercept_scores(found)
     k = min(settings.candidates, len(gap))
     tried = torch.cat([gap.topk(k, dim=0).indices, intercept.topk(k, dim=0).indices])
     values = _child_values(core, found, tried, REDUCE[settings.reduceop])
@@ -78,7 +94,9 @@ def kfsb(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
     return tried.gather(0, best.unsqueeze(0)).squeeze(0)
 
 
-def _child_values(core: Core, found: Optimized, tried: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _child_values(
+    core: CoreView, found: Optimized, tried: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
     """What the two children's bounds reduce to for every candidate, `(candidates, batch)`."""
     rows, batch = tried.shape
     where = torch.arange(batch * rows * 2, device=tried.device)

@@ -47,7 +47,13 @@ class Frontier:
 
 
 def carried_over(duals: Duals, old: Core, new: Core) -> Duals:
-    """The subproblems of a core as those of one that has lost neurons: splits of these are forgotten."""
+    """The subproblems of a core as those of one that has lost neurons: splits of these are forgotten.
+
+    Args:
+        duals: of the old core.
+        old: the core.
+        new: the same without some of its neurons.
+    """
     kept = {layer.site: layer.neurons for layer in new.layers}
     rows = [
         torch.arange(rows.start, rows.stop, device=layer.neurons.device)[torch.isin(layer.neurons, kept[layer.site])]

@@ -31,14 +31,18 @@ class InputBranching:
 
 InputRule = Callable[[Tensor, Lines, Tensor, InputBranching], Tensor]
 """From widths `(n, inputs)`, what is known of the literals, the clauses `(n, clauses)` (positive where they are proved)
-and settings to scores `(n, inputs)`; the input of the largest is halved."""
+and settings to scores `(n, inputs)`; the input of the largest score is halved."""
 
 INPUT_BRANCHING: Registry[InputRule] = Registry("input branching method")
 
 
 @INPUT_BRANCHING.register("naive")
 def longest_side(width: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
-    """The width."""
+    """The width.
+
+    Args:
+        width, found, clauses, settings: see `InputRule`.
+    """
     return width
 
 
@@ -48,6 +52,9 @@ def largest_influence(width: Tensor, found: Lines, clauses: Tensor, settings: In
 
     Wang et al. 2018, "Formal security analysis of neural networks using symbolic intervals", section 4.3. Unlike the
     slope of the bounding line, it does not vanish around a minimum, where the relaxation gives away most.
+
+    Args:
+        width, found, clauses, settings: see `InputRule`.
     """
     return of_clause(found.steepest, hardest(clauses)).amax(1) * width
 
@@ -58,6 +65,9 @@ def smart_branching(width: Tensor, found: Lines, clauses: Tensor, settings: Inpu
 
     The bound is added, so that in a clause of several literals those weigh most that are nearest to a proof.
     α,β-CROWN's rule of this name, which knows boxes of a single clause; here, the hardest one counts.
+
+    Args:
+        width, found, clauses, settings: see `InputRule`.
     """
     varies = found.coefficients.abs().nan_to_num().clamp(min=settings.sb_coeff_thresh) * width[:, None, None] / 2
     if settings.sb_sum:

@@ -19,7 +19,7 @@ from abcrown_graft.search.box_task import BoxTask, Lines
 from abcrown_graft.search.boxes import Boxes, BoxStack, can_be_halved, clipped, halved, middle
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.input_branching import InputBranching, chosen_axis, hardest, of_clause
-from abcrown_graft.search.task import Steps
+from abcrown_graft.search.task import Steps, bounded_boxes
 from abcrown_graft.verdict import Verdict
 
 
@@ -94,7 +94,7 @@ class _InputSplit:
             if bool((taken.axis < 0).any()):
                 return self._stuck(taken)
             lower, upper = halved(taken)
-            found = yield BoxTask(self.network, self._on(lower, upper), self.budget)
+            found = yield from bounded_boxes(BoxTask(self.network, self._on(lower, upper), self.budget))
             if found is None:
                 self.open.push(taken)
                 continue

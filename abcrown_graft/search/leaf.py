@@ -37,6 +37,11 @@ def solve_leaf(core: Core, leaf: Duals, weight: float) -> tuple[Tensor, Tensor, 
     The program is `min weight * largest literal + PENALTY * slack` over the box with `s z >= -slack`, which
     always has a solution: where the splits contradict one another its value is large, so its multipliers
     prove the subproblem empty. The bound that they give is for `certified_bound` to check.
+
+    Args:
+        core: in float64, on the CPU.
+        leaf: one subproblem, no neuron free, likewise.
+        weight: of the largest literal, 1; or 0 to ask only whether the splits contradict one another.
     """
     from scipy.optimize import linprog
 

@@ -19,7 +19,7 @@ from abcrown_graft.verdict import Verdict
 
 @dataclass(frozen=True)
 class MipSettings:
-    """How to solve.
+    """Solver and effort of `complete_verifier: mip`.
 
     Attributes:
         solver: a name in `SOLVERS`, or "auto": Gurobi while it is there and its licence admits the program, else HiGHS.

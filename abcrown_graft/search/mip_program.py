@@ -66,7 +66,8 @@ def is_sane(core: Core) -> bool:
     """Whether all numbers are finite and no interval is empty: from anything else, anything could be proved."""
     if not all(bool(torch.isfinite(numbers).all()) for numbers in _numbers(core)):
         return False
-    return all(bool((part.lower <= part.upper).all()) for part in (core, *core.layers))
+    ends = [(core.lower, core.upper), *((layer.lower, layer.upper) for layer in core.layers)]
+    return all(bool((lower <= upper).all()) for lower, upper in ends)
 
 
 def _numbers(core: Core) -> Iterator[Tensor]:
@@ -88,10 +89,12 @@ def used_inputs(core: Core) -> Tensor:
 
 def constraints(core: Core, used: Tensor) -> Program:
     """The box and the neurons, without an objective. Variables: the used inputs, all y, all a."""
-    low, high, constant, error = (
-        torch.cat([core.lower[:0], *(getattr(layer, name) for layer in core.layers)]).numpy()
-        for name in ("lower", "upper", "constant", "error")
-    )
+
+    def joined(parts: Iterator[Tensor]) -> np.ndarray:
+        return torch.cat([core.lower[:0], *parts]).numpy()
+
+    low, high = joined(layer.lower for layer in core.layers), joined(layer.upper for layer in core.layers)
+    constant, error = joined(layer.constant for layer in core.layers), joined(layer.error for layer in core.layers)
     n, inputs = len(low), int(used.sum())
     zero, one, infinite = np.zeros(n), np.ones(n), np.full(n, np.inf)
     y = hstack([csr_array((n, inputs)), _diagonal(one)], format="csr")
@@ -126,7 +129,14 @@ def _linear_part(core: Core, used: Tensor) -> csr_array:
 
 
 def with_objective(core: Core, base: Program, used: Tensor, member: Tensor) -> Program:
-    """The program whose minimum is that of the largest of a clause's literals, `member` `(literals,)` of them all."""
+    """The program whose minimum is that of the largest of a clause's literals.
+
+    Args:
+        core: in float64.
+        base: its `constraints`.
+        used: its `used_inputs`, `(d,)`.
+        member: which literals are the clause's, `(literals,)`, boolean.
+    """
     parts = [core.out_input.dense()[member][:, used], *(block.dense()[member] for block in core.out_layers)]
     literals = torch.cat(parts, dim=1).numpy()
     literals = np.pad(literals, ((0, 0), (0, len(base.cost) - literals.shape[1])))
@@ -164,7 +174,8 @@ def _width(rows: csr_array, limits: np.ndarray, reach: np.ndarray) -> np.ndarray
     """How far altered limits, bounds and coefficients can move rows, `(m,)`; the module's docstring derives it."""
     size = abs(rows)
     entries = csr_array((np.ones_like(rows.data), rows.indices, rows.indptr), shape=rows.shape)
-    return TAU * (1 + size.sum(axis=1)) + RHO * (abs(limits) + (size + entries) @ reach)
+    width: np.ndarray = TAU * (1 + size.sum(axis=1)) + RHO * (abs(limits) + (size + entries) @ reach)
+    return width
 
 
 def least_value(program: Program) -> float:
@@ -173,13 +184,15 @@ def least_value(program: Program) -> float:
 
 
 def _reach(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    return np.maximum(abs(lower), abs(upper))
+    reach: np.ndarray = np.maximum(abs(lower), abs(upper))
+    return reach
 
 
 def _interval(rows: np.ndarray, program: Program, side: int = 1) -> np.ndarray:
     """The least value (the largest for side = -1) of linear functions `(k, n)` over the variables' bounds."""
     ends = (program.lower, program.upper)[::side]
-    return np.maximum(rows, 0) @ ends[0] + np.minimum(rows, 0) @ ends[1]
+    values: np.ndarray = np.maximum(rows, 0) @ ends[0] + np.minimum(rows, 0) @ ends[1]
+    return values
 
 
 def _diagonal(values: np.ndarray) -> csr_array:

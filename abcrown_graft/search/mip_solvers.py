@@ -35,7 +35,7 @@ LATENESS = 1.0  # seconds that HiGHS goes on after its limit; measured, up to 1.
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a solver says.
+    """A solver's answer.
 
     Attributes:
         verdict: `VERIFIED` if the minimum is positive, `FALSIFIED` if `accept` took a point, else why neither.
@@ -52,7 +52,8 @@ Accept = Callable[[np.ndarray], bool]
 """Told a solution v `(n,)`; whether that ends the search."""
 
 Solver = Callable[[Program, float, int, Accept], Outcome]
-"""Given a program, `time.perf_counter()` at the deadline, threads, and who judges solutions."""
+"""From a program, the `time.perf_counter()` in seconds at which to stop, how many threads to use (0 leaves that to the
+solver), and who judges solutions to what is found."""
 
 SOLVERS: Registry[Solver] = Registry("MIP solver")
 
@@ -64,6 +65,9 @@ class SolverUnavailableError(UnsupportedError):
 @SOLVERS.register("gurobi")
 def solve_gurobi(program: Program, deadline: float, threads: int, accept: Accept) -> Outcome:
     """Minimises below zero until nothing is left, or a solution is accepted.
+
+    Args:
+        program, deadline, threads, accept: see `Solver`.
 
     Raises:
         SolverUnavailableError: without gurobipy, a licence, or one for as many variables and rows.
@@ -146,7 +150,11 @@ def _watched(grb: Any, model: Any, accept: Accept) -> tuple[bool, list[Exception
 
 @SOLVERS.register("highs")
 def solve_highs(program: Program, deadline: float, threads: int, accept: Accept) -> Outcome:
-    """Asks for a solution whose objective is not positive; if it is rejected, for the least."""
+    """Asks for a solution whose objective is not positive; if it is rejected, for the least.
+
+    Args:
+        program, deadline, threads, accept: see `Solver`.
+    """
     first = _run_highs(program, deadline, threads, {"mip_max_improving_sols": 1})
     if first.x is None:
         return Outcome({1: Verdict.TIMEOUT, 2: Verdict.VERIFIED}.get(first.status, Verdict.UNKNOWN))

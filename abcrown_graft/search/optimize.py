@@ -28,7 +28,15 @@ class AdamSettings:
 def optimize(
     core: CoreView, duals: Duals, settings: AdamSettings, target: float = 0.0, stop: Callable[[], bool] = lambda: False
 ) -> Optimized:
-    """Improves all subproblems at once; one whose bound exceeds `target` is left alone, `stop` ends the work early."""
+    """Improves the bounds of subproblems, all at once.
+
+    Args:
+        core: of the subproblems.
+        duals: where the optimisation starts.
+        settings: steps and their lengths.
+        target: a subproblem whose bound exceeds it is left alone.
+        stop: asked before a step; True ends the work with the best that was found so far.
+    """
     adam, best = _Adam(core, duals, settings), _Best(core, duals)
     found, going = best.first, torch.arange(len(duals), device=duals.slack.device)
     for step in range(settings.iterations):
@@ -64,14 +72,14 @@ class _Best:
         old = self.lower[columns]
         better = found.lower > old
         self.lower[columns] = torch.where(better, found.lower, old)
-        parts = {}
-        for name in ("mix", "slack"):
-            new, kept = getattr(found.duals, name), getattr(self.duals, name)
+
+        def updated(kept: Tensor, new: Tensor) -> Tensor:
             if len(columns) == len(self.lower):
-                parts[name] = torch.where(better, new, kept)
-            else:
-                parts[name] = kept.index_copy(1, columns, torch.where(better, new, kept[:, columns]))
-        self.duals, self.stale = replace(self.duals, **parts), True
+                return torch.where(better, new, kept)
+            return kept.index_copy(1, columns, torch.where(better, new, kept[:, columns]))
+
+        mix, slack = updated(self.duals.mix, found.duals.mix), updated(self.duals.slack, found.duals.slack)
+        self.duals, self.stale = replace(self.duals, mix=mix, slack=slack), True
 
     def evaluated(self) -> Optimized:
         """The best of each subproblem."""

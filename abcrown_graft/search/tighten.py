@@ -19,7 +19,7 @@ from abcrown_graft.core.dual import mix_of, root_duals
 from abcrown_graft.core.elimination import with_bounds
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import AdamSettings
-from abcrown_graft.search.task import Steps, Task
+from abcrown_graft.search.task import BoundTask, Steps, bounded
 
 
 def tighten(core: Core, settings: AdamSettings, batch_size: int, dtype: torch.dtype, budget: Budget) -> Steps[Core]:
@@ -50,7 +50,8 @@ def _bounds(
     fast = exact.to(dtype=dtype)
     found = []
     for literals in torch.arange(len(exact.clause), device=core.lower.device).split(batch_size):
-        best = yield Task(fast, root_duals(fast, mix_of(fast, literals)), settings, budget)
+        start = root_duals(fast, mix_of(fast, literals))
+        best = yield from bounded(BoundTask(fast, start, settings, budget))
         found.append(certified_bound(exact, best.duals.mix, best.duals.split, best.multipliers))
     lower, negative_upper = torch.cat(found).chunk(2)
     layer = core.layers[number]

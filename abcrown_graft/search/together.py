@@ -6,17 +6,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from abcrown_graft.core.core import Core
 from abcrown_graft.core.dual import Optimized
 from abcrown_graft.core.joint import Joint
-from abcrown_graft.search.box_task import BoxTask, Lines, bound_boxes
+from abcrown_graft.search.box_task import BoxTask, bound_boxes
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import optimize
-from abcrown_graft.search.task import Steps, Task, halves, perform
+from abcrown_graft.search.task import BoundTask, Found, SplitTask, Steps, Task, halves, perform
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Found = Optimized | Lines
 
 
 def together(searches: Sequence[tuple[Steps[T], Budget]]) -> Iterator[tuple[int, T | Exception]]:
@@ -26,9 +26,9 @@ def together(searches: Sequence[tuple[Steps[T], Budget]]) -> Iterator[tuple[int,
         searches: steps, and the budget that their tasks name; the searches that still run share the time equally.
     """
     running, workshop = dict(enumerate(searches)), _Workshop()
-    found: dict[int, Found | Exception | None] = dict.fromkeys(running)
+    found: dict[int, Found | Exception] = dict.fromkeys(running)
     while running:
-        waiting: dict[int, Task | BoxTask] = {}
+        waiting: dict[int, Task] = {}
         for _, budget in running.values():
             budget.share(len(running))
         for number, result in found.items():
@@ -51,46 +51,72 @@ class _Workshop:
         self._joint: Joint | None = None
         self._one_by_one: set[tuple[object, ...]] = set()  # kinds of which a batch has failed
 
-    def perform(self, tasks: Mapping[int, Task | BoxTask]) -> dict[int, Found | Exception | None]:
+    def perform(self, tasks: Mapping[int, Task]) -> dict[int, Found | Exception]:
         """Results by the searches' numbers. A batch that fails is done again one by one, to tell whose fault it is."""
         kinds: dict[tuple[object, ...], list[int]] = {}
         for number, task in tasks.items():
             kinds.setdefault((type(task), *task.kind), []).append(number)
-        found: dict[int, Found | Exception | None] = {}
+        found: dict[int, Found | Exception] = {}
         for kind, numbers in kinds.items():
             chosen = [tasks[number] for number in numbers]
             found.update(zip(numbers, self._batch(kind, chosen), strict=True))
         return found
 
-    def _batch(self, kind: tuple[object, ...], tasks: list[Task] | list[BoxTask]) -> list[Found | Exception | None]:
+    def _batch(self, kind: tuple[object, ...], tasks: list[Task]) -> list[Found | Exception]:
         if len(tasks) > 1 and kind not in self._one_by_one:
             try:
-                return [*(bound_boxes(tasks) if isinstance(tasks[0], BoxTask) else self._jointly(tasks))]
+                return [*self._jointly(tasks)]
             except Exception:
                 log.debug("a batch of %d searches failed; they go on one by one", len(tasks), exc_info=True)
                 self._joint = None
                 self._one_by_one.add(kind)
         return [_attempted(task) for task in tasks]
 
-    def _jointly(self, tasks: list[Task]) -> Iterator[Optimized]:
-        cores = tuple(task.core for task in tasks)
-        if self._joint is None or self._joint.cores != cores:
+    def _jointly(self, tasks: list[Task]) -> Iterator[Found]:
+        """The results of tasks of one kind, and so of one class."""
+        boxes = [task for task in tasks if isinstance(task, BoxTask)]
+        bounds = [task for task in tasks if isinstance(task, BoundTask)]
+        splits = [task for task in tasks if isinstance(task, SplitTask)]
+        if boxes:
+            yield from bound_boxes(boxes)
+        if bounds:
+            yield from self._bounded(bounds)
+        if splits:
+            yield from self._split(splits)
+
+    def _bounded(self, tasks: list[BoundTask]) -> Iterator[Optimized]:
+        joint = self._joined([task.core for task in tasks])
+        core, start = joint.join([task.start for task in tasks])
+        found = optimize(core, start, tasks[0].effort, stop=lambda: _late(tasks))
+        return _parted(joint, found, [len(task.start) for task in tasks])
+
+    def _split(self, tasks: list[SplitTask]) -> Iterator[Optimized]:
+        joint = self._joined([task.core for task in tasks])
+        core, parents = joint.join_parents([task.parents for task in tasks])
+        start = halves(core, parents, tasks[0].branching)
+        core = joint.seen_by(core.columns.owner.repeat_interleave(2))
+        found = optimize(core, start, tasks[0].effort, stop=lambda: _late(tasks))
+        return _parted(joint, found, [2 * len(task.parents) for task in tasks])
+
+    def _joined(self, cores: Sequence[Core]) -> Joint:
+        if self._joint is None or self._joint.cores != tuple(cores):
             self._joint = Joint(cores)
-        joint, first = self._joint, tasks[0]
-        core, start = joint.join([task.subproblems for task in tasks])
-        factor = 1
-        if first.branching is not None:
-            start, factor = halves(core, start, first.branching), 2
-            core = joint.seen_by(core.columns.owner.repeat_interleave(2))
-        found = optimize(core, start, first.effort, stop=lambda: any(task.budget.late() for task in tasks))
-        begin = 0
-        for number, task in enumerate(tasks):
-            end = begin + factor * len(task.subproblems)
-            yield joint.part(found, number, slice(begin, end))
-            begin = end
+        return self._joint
 
 
-def _attempted(task: Task | BoxTask) -> Found | Exception | None:
+def _late(tasks: Sequence[BoundTask | SplitTask]) -> bool:
+    return any(task.budget.late() for task in tasks)
+
+
+def _parted(joint: Joint, found: Optimized, counts: Sequence[int]) -> Iterator[Optimized]:
+    """The columns of each core, `counts` of them, as its own."""
+    begin = 0
+    for number, count in enumerate(counts):
+        yield joint.part(found, number, slice(begin, begin + count))
+        begin += count
+
+
+def _attempted(task: Task) -> Found | Exception:
     try:
         return perform(task)
     except Exception as error:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from abcrown_graft.search.bab import SearchResult
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.search.task import Steps
+from abcrown_graft.search.task import Found, Steps
 from abcrown_graft.verdict import Verdict
 
 HEAD_START = 2.0  # seconds of the first before the second begins
@@ -24,7 +22,7 @@ def in_turns(first: Steps[Outcome], second: Steps[Outcome], budget: Budget) -> S
         first, second: not started; both within `budget`.
         budget: of the instance.
     """
-    waiting: dict[int, tuple[Steps[Outcome], Any]] = {0: (first, None), 1: (second, None)}
+    waiting: dict[int, tuple[Steps[Outcome], Found]] = {0: (first, None), 1: (second, None)}
     spent = {0: -HEAD_START, 1: 0.0}
     while True:
         turn = min(waiting, key=lambda number: spent[number])
@@ -35,8 +33,9 @@ def in_turns(first: Steps[Outcome], second: Steps[Outcome], budget: Budget) -> S
             task = steps.send(result)
         except StopIteration as end:
             del waiting[turn]
-            if end.value[0].verdict is not Verdict.UNKNOWN or not waiting:
-                return end.value
+            outcome: Outcome = end.value
+            if outcome[0].verdict is not Verdict.UNKNOWN or not waiting:
+                return outcome
             continue
         waiting[turn] = steps, (yield task)
         budget.left()

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from abcrown_graft.bounds.backward import lower_bound, minimum_over_box
 from abcrown_graft.bounds.interval import interval_boxes
-from abcrown_graft.bounds.relaxation import relax
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.geometry.robustness import linf_box, robustness_rows
 from abcrown_graft.network import operators as op
@@ -71,13 +70,13 @@ def margin_bounds(network: Network, box: Box, labels: Tensor, beta: float) -> Te
     rows = robustness_rows(labels, network.output.shape[0], box.lower.dtype)
     if beta == 0:
         return interval_margins(network, boxes, rows)
-    lines = {node.name: relax(node.operator, boxes[node.inputs[0]]) for node in network.activations}
+    lines = {node.name: network.activation(node.name).relax(boxes[node.inputs[0]]) for node in network.activations}
     crown = lower_bound(network, network.output.name, rows, lines, box)
     return crown if beta == 1 else beta * crown + (1 - beta) * interval_margins(network, boxes, rows)
 
 
 def interval_margins(network: Network, boxes: dict[str, Box], rows: Tensor) -> Tensor:
-    """Interval lower bounds `(batch, spec)` of linear functions of the output, merged into a last linear layer.
+    """Interval lower bounds `(batch, spec)` of linear functions of the output, merged into a last affine operator.
 
     Args:
         network: the graph.
@@ -85,10 +84,15 @@ def interval_margins(network: Network, boxes: dict[str, Box], rows: Tensor) -> T
         rows: coefficients `(batch, spec, outputs)`.
     """
     last = network.output
-    if not isinstance(last.operator, op.Linear):
+    if not isinstance(last.operator, op.AffineOperator):
         return minimum_over_box(rows, boxes[last.name])
-    merged = rows @ last.operator.weight
-    return minimum_over_box(merged, boxes[last.inputs[0]]) + rows @ last.operator.bias
+    parts, constant = last.operator.pull_back(rows.flatten(0, 1), network.input_shapes(last.name))
+    margins = (
+        minimum_over_box(merged.unflatten(0, rows.shape[:2]), boxes[source])
+        for source, merged in zip(last.inputs, parts, strict=True)
+    )
+    added = constant.view(rows.shape[:2]) if isinstance(constant, Tensor) else rows.new_full(rows.shape[:2], constant)
+    return sum(margins, added)
 
 
 def worst_cross_entropy(margins: Tensor) -> Tensor:

@@ -15,7 +15,9 @@ _PLAIN = "_orig_mod"  # where torch keeps the module that was compiled
 
 def compiled(model: nn.Module) -> nn.Module:
     """The same module, with the same parameters, compiled on its first call for each size of batch and mode."""
-    return torch.compile(model, dynamic=False)
+    learner = torch.compile(model, dynamic=False)
+    assert isinstance(learner, nn.Module)  # torch's signature promises a function alone
+    return learner
 
 
 def uncompiled(model: nn.Module) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,10 @@ from abcrown_graft.training.fat import cross_entropy_of, fat_perturbation, signe
 from abcrown_graft.training.modes import device_of, evaluating
 from abcrown_graft.training.seeds import stream
 
+BATCH = 500  # images at a time
 
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = BATCH) -> float:
     """The share of images whose largest logit is that of their label, in [0, 1].
 
     Args:
@@ -30,75 +34,85 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
     return correct(model, images, labels, batch_size).double().mean().item()
 
 
-def pgd_accuracy(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    epsilon: float,
-    steps: int = 100,
-    step: float = 2.5,
-    restarts: int = 1,
-    seed: int = 0,
-    batch_size: int = 500,
-) -> float:
-    """Robust accuracy: the share of images for which `pgd_robust` holds, in [0, 1]."""
-    return pgd_robust(model, images, labels, epsilon, steps, step, restarts, seed, batch_size).double().mean().item()
-
-
-def pgd_robust(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    epsilon: float,
-    steps: int = 100,
-    step: float = 2.5,
-    restarts: int = 1,
-    seed: int = 0,
-    batch_size: int = 500,
-) -> Tensor:
-    """Which images withstand projected gradient ascent on the cross-entropy.
+@dataclass(frozen=True, kw_only=True)
+class PgdAttack:
+    """Projected gradient ascent on the cross-entropy.
 
     From δ ~ U(−ε, ε), `steps` times δ ← clip(δ + step·ε/steps·sign ∇CE(x + δ)), clipping to ±ε and to
-    valid pixels, the start too. An image is robust if it is classified correctly without perturbation
-    and at the *final* iterate of every restart; earlier iterates do not count, as in the published
-    evaluation (PGD-100, one start). The noise of an image depends on `seed`, the restart and the image's
-    index alone, so `batch_size` matters only through the rounding of the model's arithmetic.
+    valid pixels, the start too.
+
+    Attributes:
+        epsilon: radius in pixel units, in [0, 1].
+        steps: gradient steps per restart.
+        step: step size in units of epsilon / steps.
+        restarts: random starts.
+        seed: of the random starts, at least 0.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    epsilon: float
+    steps: int = 100
+    step: float = 2.5
+    restarts: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.epsilon <= 1.0:
+            raise ConfigError(f"PGD epsilon must lie in [0, 1] (pixel units), not {self.epsilon!r}")
+        if not self.step > 0.0:
+            raise ConfigError(f"PGD step must be more than 0, not {self.step!r}")
+        for name, value, least in (("steps", self.steps, 1), ("restarts", self.restarts, 1), ("seed", self.seed, 0)):
+            if value < least:
+                raise ConfigError(f"PGD {name} must be at least {least}, not {value!r}")
+
+
+def pgd_accuracy(model: nn.Module, images: Tensor, labels: Tensor, attack: PgdAttack, batch_size: int = BATCH) -> float:
+    """Robust accuracy: the share of images for which `pgd_robust` holds, in [0, 1]; the same arguments and errors."""
+    return pgd_robust(model, images, labels, attack, batch_size).double().mean().item()
+
+
+def pgd_robust(model: nn.Module, images: Tensor, labels: Tensor, attack: PgdAttack, batch_size: int = BATCH) -> Tensor:
+    """Which images withstand an attack.
+
+    An image is robust if it is classified correctly without perturbation and at the *final* iterate of every
+    restart; earlier iterates do not count, as in the published evaluation (PGD-100, one start). The noise of an
+    image depends on the seed, the restart and the image's index alone, so `batch_size` matters only through the
+    rounding of the model's arithmetic.
 
     Args:
         model: evaluated in eval mode on its own device, modes restored.
         images: `(n, *shape)`, in [0, 1].
         labels: `(n,)`, int64.
-        epsilon: radius in pixel units.
-        steps: gradient steps per restart.
-        step: step size in units of epsilon / steps.
-        restarts: random starts.
-        seed: of the random starts, at least 0.
+        attack: how they are attacked.
         batch_size: images at a time.
 
     Returns:
         `(n,)` booleans on the CPU.
 
     Raises:
-        ConfigError: a number is out of range.
+        ConfigError: `batch_size` is less than 1.
         DataError: images, labels and model do not fit together.
         ModelError: the logits are not finite.
     """
-    _check_attack(epsilon=epsilon, steps=steps, step=step, restarts=restarts, seed=seed, batch_size=batch_size)
+    if batch_size < 1:
+        raise ConfigError(f"PGD batch_size must be at least 1, not {batch_size!r}")
     check_data(model, images, labels)
     # A misclassified image, or one lost at an earlier restart, cannot become robust again: attack the rest.
     robust = correct(model, images, labels, batch_size)
     with evaluating(model):
-        for restart in range(restarts):
+        for restart in range(attack.restarts):
             if not robust.any():
                 break
             for index in robust.nonzero().flatten().split(batch_size):
-                start = _starts(index, images[index], epsilon, seed, restart)
-                robust[index] = _withstands(model, images[index], labels[index], start, epsilon, steps, step)
+                start = _starts(index, images[index], attack, restart)
+                robust[index] = _withstands(model, images[index], labels[index], start, attack)
     return robust
 
 
 def one_step_accuracy(
-    model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, step: float, seed: int, batch_size: int = 500
+    model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, step: float, seed: int, batch_size: int = BATCH
 ) -> float:
     """Accuracy under the one-step attack of FAT (`fat_perturbation`), the same noise at every call with `seed`."""
     device = device_of(model)
@@ -113,7 +127,7 @@ def one_step_accuracy(
     return right / len(images)
 
 
-def correct(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> Tensor:
+def correct(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = BATCH) -> Tensor:
     """Which images are classified correctly, `(n,)` booleans on the CPU; nothing is checked."""
     device = device_of(model)
     with evaluating(model), torch.no_grad():
@@ -126,32 +140,18 @@ def hits(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(1) == labels) & logits.isfinite().all(1)
 
 
-def _starts(index: Tensor, images: Tensor, epsilon: float, seed: int, restart: int) -> Tensor:
+def _starts(index: Tensor, images: Tensor, attack: PgdAttack, restart: int) -> Tensor:
     """Uniform noise in [−ε, ε] for the images numbered `index`, each from a stream of its own."""
     shape = images.shape[1:]
-    units = [np.random.default_rng((seed, restart, i)).random(shape, dtype=np.float32) for i in index.tolist()]
-    return (torch.from_numpy(np.stack(units)).to(images.dtype) * 2 - 1) * epsilon
+    units = [np.random.default_rng((attack.seed, restart, i)).random(shape, dtype=np.float32) for i in index.tolist()]
+    return (torch.from_numpy(np.stack(units)).to(images.dtype) * 2 - 1) * attack.epsilon
 
 
-def _withstands(
-    model: nn.Module, images: Tensor, labels: Tensor, start: Tensor, epsilon: float, steps: int, step: float
-) -> Tensor:
+def _withstands(model: nn.Module, images: Tensor, labels: Tensor, start: Tensor, attack: PgdAttack) -> Tensor:
     """Whether each image of the batch is still classified correctly after the attack from `start`."""
     device = device_of(model)
     images, labels = images.to(device), labels.to(device)
-    loss, size = cross_entropy_of(labels), step * epsilon / steps
-    delta = signed_ascent(model, images, start.to(device), loss, epsilon, steps, size)
+    loss, size = cross_entropy_of(labels), attack.step * attack.epsilon / attack.steps
+    delta = signed_ascent(model, images, start.to(device), loss, attack.epsilon, attack.steps, size)
     with torch.no_grad():
         return hits(model(images + delta), labels).cpu()
-
-
-def _check_attack(*, epsilon: float, steps: int, step: float, restarts: int, seed: int, batch_size: int) -> None:
-    if not 0.0 <= epsilon <= 1.0:
-        raise ConfigError(f"PGD epsilon must lie in [0, 1] (pixel units), not {epsilon!r}")
-    if not step > 0.0:
-        raise ConfigError(f"PGD step must be more than 0, not {step!r}")
-    for name, value in (("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
-        if value < 1:
-            raise ConfigError(f"PGD {name} must be at least 1, not {value!r}")
-    if seed < 0:
-        raise ConfigError(f"PGD seed must be at least 0, not {seed!r}")

@@ -7,8 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -69,8 +68,24 @@ class TrainResult:
 Penalty = Callable[[nn.Module, Tensor], Tensor]
 """Of a model and a batch of images `(batch, *shape)`: a scalar that is added to the loss."""
 
-OnEpoch = Callable[[EpochRecord], None]
-ResumePath = str | os.PathLike[str]
+
+@dataclass(frozen=True)
+class Bookkeeping:
+    """What is kept and told of a run, epoch by epoch.
+
+    Attributes:
+        resume_path: written after every epoch and continued from if it exists; never deleted here. None keeps nothing.
+        on_epoch: called with the record of every epoch of this call, once the resume file is written.
+        subject: what is learnt and from what, by name, as far as the state of the model does not tell; a resume file
+            of another subject is refused.
+    """
+
+    resume_path: str | os.PathLike[str] | None = None
+    on_epoch: Callable[[EpochRecord], None] | None = None
+    subject: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOTHING_KEPT = Bookkeeping()
 
 
 @dataclass(frozen=True)
@@ -90,8 +105,7 @@ class _Run:
     lr_factor: Callable[[float], float]
     frozen_statistics: bool
     penalty: Penalty | None
-    resume_path: ResumePath | None
-    subject: Mapping[str, Any]
+    keeping: Bookkeeping
 
 
 def run_epochs(
@@ -104,9 +118,7 @@ def run_epochs(
     *,
     frozen_statistics: bool = False,
     penalty: Penalty | None = None,
-    resume_path: ResumePath | None = None,
-    on_epoch: OnEpoch | None = None,
-    subject: Mapping[str, Any] = MappingProxyType({}),
+    keeping: Bookkeeping = NOTHING_KEPT,
 ) -> TrainResult:
     """Learns in place; afterwards `model` holds the best epoch's state and its modules their old modes.
 
@@ -124,9 +136,7 @@ def run_epochs(
         lr_factor: of the progress in epochs (`schedule`); multiplies every group's learning rate.
         frozen_statistics: keep batch norms in eval mode.
         penalty: a term of the loss besides that of `settings.method`; None adds nothing.
-        resume_path: written after every epoch and continued from if it exists; never deleted here.
-        on_epoch: called after every epoch of this call, once the resume file is written.
-        subject: what is learnt and from what, by name; a resume file of another subject is refused.
+        keeping: where progress is kept, and who is told of it.
 
     Raises:
         AbcrownGraftError: the loss became NaN or infinite.
@@ -147,20 +157,19 @@ def run_epochs(
         lr_factor=lr_factor,
         frozen_statistics=frozen_statistics,
         penalty=penalty,
-        resume_path=resume_path,
-        subject=subject,
+        keeping=keeping,
     )
     history, best = _restore(run)
     if settings.channels_last:
-        model.to(memory_format=torch.channels_last)
+        nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     with restored_modes(model):
         for epoch in range(len(history), settings.epochs):
             history.append(_epoch(run, epoch))
             if _best(history, settings) is history[-1]:
                 best = _snapshot(model)
             _store(run, history, best)
-            if on_epoch is not None:
-                on_epoch(history[-1])
+            if keeping.on_epoch is not None:
+                keeping.on_epoch(history[-1])
     model.load_state_dict(best)
     return TrainResult(best, _best(history, settings).epoch, tuple(history))
 
@@ -300,7 +309,7 @@ def _validate(run: _Run) -> tuple[float, float, float | None]:
 
 
 def _store(run: _Run, history: list[EpochRecord], best: dict[str, Tensor]) -> None:
-    if run.resume_path is None:
+    if run.keeping.resume_path is None:
         return
     progress = {
         "model": run.model.state_dict(),
@@ -308,14 +317,13 @@ def _store(run: _Run, history: list[EpochRecord], best: dict[str, Tensor]) -> No
         "history": [asdict(record) for record in history],
         "best": best,
     }
-    save_progress(run.resume_path, run.settings, run.subject, progress)
+    save_progress(run.keeping.resume_path, run.settings, run.keeping.subject, progress)
 
 
 def _restore(run: _Run) -> tuple[list[EpochRecord], dict[str, Tensor]]:
     """Model and optimizer as after the last stored epoch; its history and best state, both empty at the start."""
-    progress = None
-    if run.resume_path is not None:
-        progress = load_progress(run.resume_path, run.settings, run.subject)
+    path = run.keeping.resume_path
+    progress = None if path is None else load_progress(path, run.settings, run.keeping.subject)
     if progress is None:
         return [], {}
     try:
@@ -327,5 +335,5 @@ def _restore(run: _Run) -> tuple[list[EpochRecord], dict[str, Tensor]]:
         run.optimizer.load_state_dict(progress["optimizer"])
     except Exception as error:  # torch raises whatever a state dict of something else leads to
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileFormatError(f"{run.resume_path}: of another model ({reason}); delete it to start anew") from error
+        raise FileFormatError(f"{path}: of another model ({reason}); delete it to start anew") from error
     return history, progress["best"]

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from abcrown_graft.bounds.interval import interval_boxes
 from abcrown_graft.geometry.robustness import linf_box
-from abcrown_graft.network import operators as op
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.nn.surgery import grafted_modules
 from abcrown_graft.training.settings import TuneSettings
@@ -46,8 +45,9 @@ def relu_instability(model: nn.Module, images: Tensor, epsilon: float) -> Tensor
         for node in network.activations:
             z = boxes[node.inputs[0]]
             value = -torch.tanh(1 + z.lower * z.upper)
-            if isinstance(node.operator, op.GraftedReLU):
-                value = value[:, ~node.operator.mask]
+            grafted = network.activation(node.name).grafted
+            if grafted is not None:
+                value = value[:, ~grafted]
             if value.numel():
                 total = total + value.mean()
         return total

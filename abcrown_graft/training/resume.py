@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from abcrown_graft.errors import FileFormatError, SettingsDifferError
-from abcrown_graft.files import write_atomically
+from abcrown_graft.files import check_archive, write_atomically
 from abcrown_graft.training.settings import AdversarialSettings
 
 _FORMAT = 1
@@ -53,6 +53,7 @@ def load_progress(
 
 def _read(path: str | os.PathLike[str]) -> object:
     """The content of a file whose checksums agree, which torch does not look at: a turned bit would go on learning."""
+    check_archive(path)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -41,7 +41,7 @@ class _Geometry:
         return torch.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def backward(self, gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, ...]:
-        """Gradients of input, weight and bias, the wanted ones."""
+        """The gradients in input, weight and bias, None for each that is not `wanted`."""
         sizes, no_transpose = [len(weight)], (False, [0, 0])
         return torch.ops.aten.convolution_backward(
             gradient, x, weight, sizes, self.stride, self.padding, self.dilation, *no_transpose, self.groups, wanted
@@ -78,7 +78,9 @@ class _InputGradient(torch.autograd.Function):
         ctx.save_for_backward(gradient, weight)
         ctx.by = by
         like_input = gradient.new_empty(1).expand(shape)
-        return by.backward(gradient, like_input, weight, [True, False, False])[0]
+        by_input, *_ = by.backward(gradient, like_input, weight, [True, False, False])
+        assert by_input is not None
+        return by_input
 
     @staticmethod
     @once_differentiable
@@ -117,7 +119,7 @@ class _Replacing(TorchFunctionMode):
         if isinstance(padding, str) or input.dim() != 4 or input.device.type != "cpu":
             return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
         by = _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
-        x, kernel, shift = (_cast(tensor) for tensor in (input, weight, bias))
+        x, kernel, shift = _cast(input), _cast(weight), None if bias is None else _cast(bias)
         return _Convolution.apply(self.phase, by, _depends_on_alone(x, self.point), x, kernel, shift)
 
 
@@ -139,9 +141,9 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (int(first), int(others[0])) if others else (int(first), int(first))
 
 
-def _cast(tensor: Tensor | None) -> Tensor | None:
+def _cast(tensor: Tensor) -> Tensor:
     """What automatic mixed precision would make of a convolution's argument."""
-    if tensor is None or not torch.is_autocast_enabled(tensor.device.type):
+    if not torch.is_autocast_enabled(tensor.device.type):
         return tensor
     return tensor.to(torch.get_autocast_dtype(tensor.device.type))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
-from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
+from abcrown_graft.training.loop import NOTHING_KEPT, Bookkeeping, TrainResult, run_epochs
 from abcrown_graft.training.schedule import cosine_factor, linear_factor, milestone_factor
 from abcrown_graft.training.settings import TrainSettings
 
@@ -20,10 +18,7 @@ def train(
     images: Tensor,
     labels: Tensor,
     settings: TrainSettings,
-    *,
-    resume_path: ResumePath | None = None,
-    on_epoch: OnEpoch | None = None,
-    subject: Mapping[str, Any] = MappingProxyType({}),
+    keeping: Bookkeeping = NOTHING_KEPT,
 ) -> TrainResult:
     """Trains `model` in place by the method that the settings name; it ends with the best epoch's state.
 
@@ -34,26 +29,13 @@ def train(
         images: `(n, *shape)`, in [0, 1]; the last `settings.validation` select the best epoch.
         labels: `(n,)`, int64.
         settings: how.
-        resume_path: written after every epoch; continued from if it exists.
-        on_epoch: called with the record of every epoch of this call.
-        subject: what is learnt and from what, by name, as far as the state of `model` does not tell; a resume
-            file of another subject is refused.
+        keeping: where progress is kept, and who is told of it.
 
     Raises:
         AbcrownGraftError: as `run_epochs`.
     """
     optimizer = SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    return run_epochs(
-        model,
-        optimizer,
-        images,
-        labels,
-        settings,
-        _schedule(settings),
-        resume_path=resume_path,
-        on_epoch=on_epoch,
-        subject=subject,
-    )
+    return run_epochs(model, optimizer, images, labels, settings, _schedule(settings), keeping=keeping)
 
 
 def _schedule(settings: TrainSettings) -> Callable[[float], float]:

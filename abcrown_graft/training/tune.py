@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +12,7 @@ from torch.optim import SGD
 
 from abcrown_graft.errors import MaskError
 from abcrown_graft.nn.surgery import grafted_modules
-from abcrown_graft.training.loop import OnEpoch, ResumePath, TrainResult, run_epochs
+from abcrown_graft.training.loop import NOTHING_KEPT, Bookkeeping, TrainResult, run_epochs
 from abcrown_graft.training.modes import frozen
 from abcrown_graft.training.penalties import tuning_penalty
 from abcrown_graft.training.schedule import cosine_factor
@@ -26,10 +24,7 @@ def tune(
     images: Tensor,
     labels: Tensor,
     settings: TuneSettings,
-    *,
-    resume_path: ResumePath | None = None,
-    on_epoch: OnEpoch | None = None,
-    subject: Mapping[str, Any] = MappingProxyType({}),
+    keeping: Bookkeeping = NOTHING_KEPT,
 ) -> TrainResult:
     """Tunes a grafted network in place; it ends with the best epoch's state.
 
@@ -42,10 +37,8 @@ def tune(
         images: `(n, *shape)`, in [0, 1]; the last `settings.validation` select the best epoch.
         labels: `(n,)`, int64.
         settings: how.
-        resume_path: written after every epoch; continued from if it exists and began with this model (`state_digest`).
-        on_epoch: called with the record of every epoch of this call.
-        subject: what is learnt and from what, by name, as far as the state of `model` does not tell; a resume
-            file of another subject is refused.
+        keeping: where progress is kept, and who is told of it; a resume file that began with another model
+            (`state_digest`) is refused.
 
     Raises:
         MaskError: `model` has no grafted activation.
@@ -56,7 +49,8 @@ def tune(
         prune(grafted)
     groups = parameter_groups(grafted, others, settings)
     optimizer = SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    start = {} if resume_path is None else {"the start": state_digest(model)}
+    if keeping.resume_path is not None:
+        keeping = replace(keeping, subject={**keeping.subject, "the start": state_digest(model)})
     penalized = settings.slope_decay > 0 or settings.relu_stability > 0
     with frozen(_fixed(grafted, others, settings)):
         return run_epochs(
@@ -68,9 +62,7 @@ def tune(
             partial(cosine_factor, epochs=settings.epochs),
             frozen_statistics=settings.freeze_weights,
             penalty=partial(tuning_penalty, settings=settings) if penalized else None,
-            resume_path=resume_path,
-            on_epoch=on_epoch,
-            subject={**subject, **start},
+            keeping=keeping,
         )
 
 

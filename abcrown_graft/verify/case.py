@@ -29,6 +29,7 @@ class Case:
         nearest: of the clauses only the one counts that is smallest at `clean`, see `Specification.nearest`.
         judge: has the last word on a counterexample; None leaves it to the clauses.
         spent: seconds of its time that are gone already.
+        warning: what is remarkable of the property; the `reason` of a result that has no other.
     """
 
     index: int
@@ -38,6 +39,7 @@ class Case:
     nearest: bool = False
     judge: Judge | None = None
     spent: float = 0.0
+    warning: str | None = None
 
     def start(self, dtype: torch.dtype) -> Tensor:
         """The input that is tried first, of a case of one box."""

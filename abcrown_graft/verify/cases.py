@@ -50,7 +50,7 @@ def verify_cases(
         if together:
             yield from run.many(neighbours)
         else:
-            yield from map(run.one, neighbours)
+            yield from (_warned(case, run.one(case)) for case in neighbours)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ class _Run:
 
         for result in verify_boxes(self.subject, noted(), self.settings, self.recorder, points.__setitem__):
             case = waiting.pop(result.index)
-            yield self._judged(case, result, case.specifications[0].box, points.pop(result.index, None))
+            judged = self._judged(case, result, case.specifications[0].box, points.pop(result.index, None))
+            yield _warned(case, judged)
 
     def one(self, case: Case) -> InstanceResult:
         """A case by itself: all its boxes go through the cheap stages together, then the open ones on one by one."""
@@ -156,6 +157,11 @@ def off_the_faces(point: Tensor, box: Box) -> Tensor:
     up, down = torch.nextafter(point, above), torch.nextafter(point, below)
     moved = torch.where((point.double() == lower) & (up.double() <= upper), up, point)
     return torch.where((point.double() == upper) & (down.double() >= lower), down, moved)
+
+
+def _warned(case: Case, result: InstanceResult) -> InstanceResult:
+    """The result with the case's warning, unless it has another reason."""
+    return result if result.reason is not None else replace(result, reason=case.warning)
 
 
 def _boxes(case: Case) -> list[Case]:

@@ -156,10 +156,12 @@ def _over_neurons(
     budget: Budget,
     check_points: CheckPoints,
 ) -> Steps[tuple[SearchResult, str]]:
-    """The core, and what decides it."""
+    """The core, and what decides it; the first core of a network is compared with it, or all are."""
     core = reduce_to_core(bounds, *literals)
-    if batch.settings.test_core:
+    checked = batch.subject.core_check
+    if batch.settings.test_core or not checked.passed:
         check_core(core, bounds.network, bounds.box, *literals[:2])
+        checked.passed = True
     return (yield from complete(core, settings, batch.settings.mip, budget, check_points))
 
 

@@ -39,7 +39,7 @@ class VerifySettings:
         input_split: when branch and bound splits inputs, not neurons; None is never.
         complete_verifier: what follows α-CROWN, see `complete.COMPLETE`.
         mip: the solver of mixed-integer programs.
-        test_core: compare each core with its network at random points.
+        test_core: compare every core with its network at random points, not only a network's first one.
     """
 
     method: str = "crown"
@@ -57,6 +57,13 @@ class VerifySettings:
     test_core: bool = False
 
 
+@dataclass(eq=False)
+class CoreCheck:
+    """Whether a core has been compared with its network, and was that network."""
+
+    passed: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """The network under verification.
@@ -66,12 +73,14 @@ class Subject:
         network: the same function as a graph, in the precision of the search.
         exact: the graph in float64, on which verdicts are decided.
         dtype: of the numbers that `module` takes; counterexamples have it.
+        core_check: what is known of its cores.
     """
 
     module: nn.Module
     network: Network
     exact: Network
     dtype: torch.dtype = torch.float32
+    core_check: CoreCheck = field(default_factory=CoreCheck)
 
     @classmethod
     def prepare(

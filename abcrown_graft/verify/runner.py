@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +108,11 @@ class Run:
         Args:
             watch: is called with each new result.
         """
-        found = dict(self.results.done)
+        found = {}
         for result in self.run():
             found[result.index] = result
             watch(result)
+        found |= self.results.done  # which may have grown since the run was prepared
         return [found[index] for index in self.indices]
 
     def run(self) -> Iterator[InstanceResult]:
@@ -130,7 +131,7 @@ class Run:
                 self.recorder.dump.save(self.recorder.path)  # that no image counts is a finding too
             self.results.complete()
 
-    def decided(self) -> Iterator[InstanceResult]:
+    def decided(self) -> Generator[InstanceResult, None, None]:
         """The results of `run`, not written yet; counterexamples are."""
         for group in self.instances.groups(self.todo, self.engine.group_size):
             if isinstance(group, InstanceResult):

@@ -125,8 +125,8 @@ def _line(z: Tensor) -> tuple[Tensor, Tensor]:
 
 def _save(path: Path, case: Case, images: Tensor, labels: Tensor, indices: Tensor) -> None:
     shape = (-1, *(1,) * (images.dim() - 2))
-    scale = {"mean": np.float32(case.mean).reshape(shape), "std": np.float32(case.std).reshape(shape)}
-    np.savez(path, images=images.numpy(), labels=labels.numpy(), indices=indices.numpy(), **scale)
+    mean, std = (np.array(values, dtype=np.float32).reshape(shape) for values in (case.mean, case.std))
+    np.savez(path, images=images.numpy(), labels=labels.numpy(), indices=indices.numpy(), mean=mean, std=std)
 
 
 def configuration(case: Case, folder: Path, images: Path, route: str, changes: dict[str, Any]) -> dict[str, Any]:

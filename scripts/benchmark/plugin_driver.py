@@ -20,10 +20,10 @@ import bab
 import complete_verifier_func
 import lp_mip_solver
 import torch
+from abcrown import Logger as OriginalLogger
 from beta_CROWN_solver import LiRPANet
 
 SAMPLES = 20_000
-ORIGINAL_LOGGER = abcrown.Logger
 noted: dict[str, Any] = {}
 
 
@@ -124,7 +124,7 @@ def check_refined(refine: Any, m: Any, lower: Any, upper: Any, **kwargs: Any) ->
 def verify(config: str, notes: str) -> None:
     """Verifies the instances of one configuration."""
 
-    class Logger(ORIGINAL_LOGGER):
+    class Logger(OriginalLogger):
         def summarize_results(self, verified_status: str, index: int) -> None:
             super().summarize_results(verified_status, index)
             status, seconds = self.status_per_sample_list[-1]

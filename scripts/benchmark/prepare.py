@@ -53,13 +53,14 @@ def main(count: int, path: Path, words: list[str]) -> None:
     if len(indices) < count:
         raise SystemExit(f"{len(indices)} images of {data.name} are classified correctly, fewer than {count}")
     chosen = indices[:count]
-    arrays = {"images": data.images[chosen], "labels": data.labels[chosen], "outputs": torch.cat(outputs)[:count]}
     np.savez(
         path,
+        images=data.images[chosen].numpy(),
+        labels=data.labels[chosen].numpy(),
+        outputs=torch.cat(outputs)[:count].numpy(),
         indices=np.array(chosen),
         mean=_per_channel(config["data.mean"]),
         std=_per_channel(config["data.std"]),
-        **{name: tensor.numpy() for name, tensor in arrays.items()},
     )
 
 

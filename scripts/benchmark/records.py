@@ -42,7 +42,8 @@ class Records:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        first, *self.lines = read_lines(path) or [None]
+        lines = read_lines(path)
+        first, self.lines = lines[0] if lines else None, lines[1:]
         header = json.loads(json.dumps({"settings": dict(settings)}))
         if first is None:
             path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -91,7 +91,7 @@ def clocked(losses: Iterator[float]) -> Iterator[Step]:
         yield loss, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def elsewhere(loop: Loop, threads: int) -> Iterator[Step]:
+def elsewhere(loop: Loop, threads: int) -> Generator[Step, None, None]:
     """The steps of a loop in a process of its own, which ends with this generator."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(loop, threads, there), daemon=True)
@@ -144,6 +144,7 @@ def plain_step(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float,
     delta = uniform()
     delta = (torch.clamp(images + delta, 0, 1) - images).requires_grad_()
     F.cross_entropy(model(images + delta), labels).backward()
+    assert delta.grad is not None
     delta = torch.clamp(delta.detach() + STEP * epsilon * torch.sign(delta.grad), -epsilon, epsilon)
     delta = torch.clamp(images + delta, 0, 1) - images
     model.zero_grad()
@@ -184,7 +185,7 @@ def our_loop(
     draws = torch.Generator().manual_seed(0)
     mixed = settings.precision == "bfloat16"
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    model.to(memory_format=layout).train()
+    nn.utils.convert_conv2d_weight_memory_format(model, layout).train()
     while True:
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             x = (crop_flip(x, draws) if augment else x).contiguous(memory_format=layout)
@@ -229,7 +230,7 @@ def _settings(epsilon: float, precision: str, channels_last: bool) -> TrainSetti
     )  # fmt: skip
 
 
-def measure(loops: dict[str, Iterator[Step]], steps: int) -> dict[str, Timed]:
+def measure(loops: Mapping[str, Iterator[Step]], steps: int) -> dict[str, Timed]:
     """Runs the loops in turn until each has made that many steps after its first one."""
     timed = {name: Timed() for name in loops}
     for start in range(0, steps + 1, TOGETHER):

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from kill_table import markdown
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MutantError as error:
         print(error, file=sys.stderr)
         return 2
-    outcomes = run_all(chosen, options.limit, options.jobs, print)
+    outcomes = run_all(chosen, options.limit, options.jobs, partial(print, flush=True))
     if options.table is not None:
         options.table.write_text(markdown(chosen, outcomes, equivalent), encoding="utf-8")
     alive = [mutant.name for mutant, outcome in zip(chosen, outcomes, strict=True) if outcome.kind != KILLED]
@@ -94,5 +95,4 @@ def _short(detail: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)
     sys.exit(main())

@@ -93,7 +93,7 @@ def test_json_survives_a_round_trip(tmp_path: Path) -> None:
     [
         (None, "no such file; finish the run"),
         (b"{", "not a readable JSON"),
-        (b"\xff", "not a readable"),
+        (b"\xff", "not a text file in UTF-8"),
         (b"3", "not a JSON object"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_file_of_image_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "No such file"), (b"four", "not a text file"), (b"\xff\xfe", "not a text file"), (b" \n", "names no image"),
+    [(None, "no such file"), (b"four", "not a text file"), (b"\xff\xfe", "not a text file"), (b" \n", "names no image"),
      (b"3 99", "image 99 does not exist")],
 )  # fmt: skip
 def test_a_wrong_file_of_image_numbers_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:

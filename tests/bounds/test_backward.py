@@ -17,7 +17,6 @@ from torch import Tensor
 
 from abcrown_graft.bounds.backward import lower_bound, minimum_over_box
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
-from abcrown_graft.bounds.relaxation import relax
 from abcrown_graft.bounds.windowed import bound_neurons
 from abcrown_graft.bounds.windows import is_windowed
 from abcrown_graft.geometry.box import Box
@@ -95,7 +94,7 @@ def test_one_hidden_layer_reaches_the_minimum_of_its_relaxation():
     # relu(z) on [-1, 3]: minimum of -relu(z) over the chord (z + 1) * 3/4 is exact at z = 3.
     network = chain(op.ReLU())
     box = Box(-torch.ones(1, 1), 3 * torch.ones(1, 1))
-    lines = {"act": relax(op.ReLU(), box)}
+    lines = {"act": op.ReLU().relax(box)}
     assert lower_bound(network, "act", torch.tensor([[[1.0], [-1.0]]]), lines, box).tolist() == [[-1.0, -3.0]]
 
 
@@ -116,7 +115,7 @@ def test_positive_coefficients_meet_the_lower_side_and_negative_ones_the_upper()
 def test_a_node_read_twice_collects_both_contributions():
     nodes = (*chain(op.ReLU()).nodes, Node("sum", op.Add(), ("act", "act"), (1,)))
     box = Box(torch.tensor([[1.0]]), torch.tensor([[3.0]]))
-    lines = {"act": relax(op.ReLU(), box)}
+    lines = {"act": op.ReLU().relax(box)}
     assert lower_bound(Network(nodes), "sum", torch.ones(1, 1, 1), lines, box).item() == 2
 
 

@@ -6,11 +6,9 @@ from hypothesis import given, settings
 from oracles import random_points, random_rows
 from sample_networks import Sample, samples
 
-from abcrown_graft.bounds.gradients import slope_range, steepest
+from abcrown_graft.bounds.gradients import steepest
 from abcrown_graft.bounds.propagate import bound_network
-from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.geometry.box import Box
-from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 
@@ -37,15 +35,3 @@ def test_affine_networks_are_as_steep_as_they_are():
     rows = torch.tensor([[[1.0, -2.0]]], dtype=torch.float64)
     bounds = bound_network(from_module(torch.nn.Sequential(layer), (3,)), box)
     torch.testing.assert_close(steepest(bounds, rows)[0], (rows[0] @ layer.weight).abs())
-
-
-def test_slopes_of_an_unstable_and_of_stable_neurons():
-    z = Box(torch.tensor([[-1.0, 0.0, -2.0]]), torch.tensor([[1.0, 2.0, 0.0]]))
-    for operator, low in ((op.ReLU(), 0.0), (op.LeakyReLU(0.25), 0.25)):
-        found = slope_range(operator, z)
-        assert found.lower.tolist() == [[low, 1, low]] and found.upper.tolist() == [[1, 1, low]]
-
-
-def test_an_activation_without_a_rule_is_named():
-    with pytest.raises(UnsupportedError, match="activation Activation has no range of slopes"):
-        slope_range(op.Activation(), Box(torch.zeros(1, 1), torch.zeros(1, 1)))

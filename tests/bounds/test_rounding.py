@@ -15,8 +15,6 @@ from sample_networks import IMAGE_BLOCKS, Sample, assembled, grafted, random_box
 from torch import Tensor, nn
 
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds
-from abcrown_graft.bounds.rounding import absolute, longest_sum
-from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
@@ -173,11 +171,6 @@ def test_a_node_with_many_readers_collects_a_rounding_from_each():
     assert error > count * (torch.finfo(torch.float32).eps / 2) * (count * 0.7)
 
 
-def test_an_operator_without_a_rule_is_named():
-    with pytest.raises(UnsupportedError, match="Input has no rounding rule"):
-        absolute(op.Input(), torch.ones(1))
-
-
 def chain(*layers: tuple[float, float]) -> tuple[Network, Box]:
     """One neuron after another, each `(weight, bias)`, with ReLUs between them, for x in [7, 9]."""
     modules: list[nn.Module] = []
@@ -205,24 +198,3 @@ def test_what_underflows_going_backward_is_magnified_by_earlier_weights():
     rows = torch.ones(1, 1, 1, dtype=torch.float64)
     assert margin_lower_bounds(bound_network(network, box), rows).item() > 0, "lost without a trace"
     assert margin_lower_bounds(bound_network(network, box, rigorous=True), rows).item() < -8e-40
-
-
-def test_the_magnitude_of_a_graft_is_that_of_its_line():
-    """|a z + b| where grafted, |z| elsewhere, at most, whatever the signs of a and b."""
-    slope, intercept = torch.tensor([-0.4, 0.4, -0.4, 0.4]), torch.tensor([0.1, -0.1, -0.1, 0.1])
-    operator = op.GraftedReLU(torch.tensor([True, True, True, False]), slope, intercept)
-    magnitudes = absolute(operator, torch.tensor([[2.0, 2.0, 2.0, 2.0]]))
-    torch.testing.assert_close(magnitudes, torch.tensor([[0.9, 0.9, 0.9, 2.0]]))
-
-
-def test_a_number_that_is_read_often_collects_a_rounding_each_time():
-    """Going backward, the coefficients of all its copies are added up."""
-    often, twice = torch.ones(1000, dtype=torch.long), torch.tensor([2, 0, 2, 1])
-    assert longest_sum(op.Select(often), (3,), (1000,)) == 1000
-    assert longest_sum(op.Select(twice), (3,), (4,)) == 2
-
-
-def test_the_sum_of_biases_over_all_rows_is_counted():
-    layer = op.Linear(torch.ones(2, 3), torch.ones(2))
-    assert longest_sum(layer, (3,), (2,)) == 2 + 3
-    assert longest_sum(layer, (100, 3), (100, 2)) == 200 + 3

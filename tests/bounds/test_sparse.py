@@ -9,7 +9,7 @@ from sample_networks import FLAT_BLOCKS, IMAGE_BLOCKS, Sample, assembled, random
 
 from abcrown_graft.bounds import sparse
 from abcrown_graft.bounds.backward import lower_bound
-from abcrown_graft.bounds.interval import interval
+from abcrown_graft.bounds.interval import interval_boxes
 from abcrown_graft.bounds.live import ImageBounds
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
 from abcrown_graft.bounds.sparse import Columns
@@ -25,10 +25,7 @@ def both_sides(bounds: NetworkBounds, site: str, enough: float | None = None) ->
     node = network.by_name[network.by_name[site].inputs[0]]
     count = torch.Size(node.shape).numel()
     neuron, sign = torch.arange(count).repeat(2), torch.tensor([1.0, -1.0]).double().repeat_interleave(count)
-    boxes = {network.input.name: bounds.box}
-    for other in network.nodes[1:]:
-        boxes[other.name] = interval(other.operator, *(boxes[name] for name in other.inputs))
-    image = ImageBounds(network, 0, bounds.relaxations, boxes)
+    image = ImageBounds(network, 0, bounds.relaxations, interval_boxes(network, bounds.box))
     found = image.lower(node.name, neuron, sign, None if enough is None else torch.full_like(sign, enough))
     rows = torch.zeros(2 * count, count, dtype=torch.float64)
     rows[torch.arange(2 * count), neuron] = sign
@@ -87,6 +84,6 @@ def test_sums_of_columns_meet_by_neuron():
 def test_large_networks_are_left_to_convolutions(monkeypatch: pytest.MonkeyPatch):
     network = from_module(assembled(["conv"], (1, 4, 4)), (1, 4, 4))
     assert sparse.fits(network)
-    largest = max(sparse.entries(n.operator, n.shape) for n in network.nodes[1:] if not isinstance(n.operator, op.ReLU))
+    largest = max(n.operator.entries(n.shape) for n in network.nodes if isinstance(n.operator, op.AffineOperator))
     monkeypatch.setattr(sparse, "MAX_ENTRIES", largest - 1)
     assert not sparse.fits(network)

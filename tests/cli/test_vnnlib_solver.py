@@ -46,6 +46,17 @@ def answering(answer: Answer, monkeypatch: pytest.MonkeyPatch, *words: str) -> F
     return run_main(main, "verify", "q.vnnlib", "--network", "f=n.onnx", *words)
 
 
+def test_why_every_network_has_a_property_goes_to_stderr(negated: Path) -> None:
+    file = negated.with_name("empty.vnnlib")
+    file.write_text(HEAD + "\n(assert (>= X_0 2.0))\n(assert (>= Y_0 0.0))")
+    words = ("verify", str(file), "--network", f"f={negated}")
+    program = "import sys; from abcrown_graft.cli.vnnlib_solver import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    why = "lines 1 and 2 contradict each other: there is no counterexample, and every network has the property (unsat)"
+    assert (done.returncode, done.stdout) == (0, "unsat\n")
+    assert done.stderr.splitlines()[0] == f"{file}:2: {why}"
+
+
 @pytest.mark.parametrize(
     ("verdict", "code", "word"),
     [

@@ -88,7 +88,7 @@ BY = "(included by row.yaml:1)"
         ("data: [\n", f"common.yaml:2: not valid YAML: expected the node content, but found '<stream end>' {BY}"),
         ("", f"common.yaml: the file is empty; expected sections such as 'model:' and 'data:' {BY}"),
         ("include: row.yaml\n", f"common.yaml:1: include: row.yaml includes itself; remove one of the includes {BY}"),
-        ("include: no.yaml\n", f"no.yaml: No such file or directory (included by common.yaml:1) {BY}"),
+        ("include: no.yaml\n", f"no.yaml: no such file (included by common.yaml:1) {BY}"),
     ],
 )
 def test_errors_name_both_files(tmp_path: Path, common: str, told: str) -> None:

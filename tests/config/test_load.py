@@ -168,9 +168,9 @@ def test_values_that_yaml_cannot_make(tmp_path: Path, text: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
         load_config(tmp_path / "nowhere.yaml")
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="this is a folder, not a file"):
         load_config(tmp_path)
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00data")
     with pytest.raises(ConfigError, match="not a text file in UTF-8"):

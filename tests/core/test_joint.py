@@ -97,7 +97,7 @@ class TestSameAsOneByOne:
             parent.duals.split[k % len(parent.duals.split)] = 0  # a neuron is free
             parents[k] = evaluated(cores[k], parent.duals)
         joint = Joint(cores, batched)
-        core, start = joint.join(parents)
+        core, start = joint.join_parents(parents)
         children = halves(core, start, BranchingSettings(method))
         for k, (own, parent) in enumerate(zip(cores, parents, strict=True)):
             expected = halves(own, parent, BranchingSettings(method))

@@ -111,3 +111,14 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
 def test_only_a_dictionary_will_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds a list, expected a dictionary"):
         read_pickled_dict(write(tmp_path, pickle.dumps([1])))
+
+
+@pytest.mark.parametrize("put", [b"r" + (2**31).to_bytes(4, "little"), b"p99999999999\n"])
+def test_a_number_of_an_object_that_would_fill_the_memory_is_refused(tmp_path: Path, put: bytes) -> None:
+    with pytest.raises(DataError, match="it numbers an object [0-9]+ in [0-9]+ bytes"):
+        read_pickled_dict(write(tmp_path, b"\x80\x02}" + put + b"."))
+
+
+def test_lists_in_lists_are_refused_without_end(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        read_pickled_dict(write(tmp_path, b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."))

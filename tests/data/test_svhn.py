@@ -9,8 +9,9 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from abcrown_graft.data import DATASETS
+from abcrown_graft.data import DATASETS, svhn
 from abcrown_graft.errors import DataError
+from abcrown_graft.files import archive
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
 LABELS = np.array([[10], [1], [9], [10]], dtype=np.uint8)
@@ -78,3 +79,21 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test_32x32.mat").write_text("<html>not found</html>" * 50)
     with pytest.raises(DataError, match="not a complete MATLAB 5 file"):
         DATASETS["SVHN"]("test", tmp_path)
+
+
+def test_cells_in_cells_are_not_read(tmp_path: Path) -> None:
+    cell = np.empty((1, 1), dtype=object)
+    cell[0, 0] = np.zeros(3)
+    with pytest.raises(DataError, match="X is cell, not numbers"):
+        DATASETS["SVHN"]("test", write(tmp_path, X=cell).parent)
+
+
+def test_a_file_that_decompresses_to_more_than_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, X=np.zeros((32, 32, 3, 600), np.uint8), y=np.ones((600, 1), np.uint8))
+    DATASETS["SVHN"]("test", path.parent)
+    for module in (archive, svhn):
+        monkeypatch.setattr(module, "memory", lambda: 2**20)
+    with pytest.raises(DataError, match="decompresses to .* GiB, this machine has"):
+        DATASETS["SVHN"]("test", path.parent)

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from other_process import holding
 
 from abcrown_graft.errors import FileFormatError, SettingsDifferError
 from abcrown_graft.formats.results import ResultsFile, read_results
+from abcrown_graft.formats.vnncomp import VnncompFile
 from abcrown_graft.verdict import InstanceResult, Verdict
 
 RUN = {"model": "tiny", "settings": {"epsilon": 0.1, "timeout": float("inf")}, "mean": (0.5, 0.5)}
@@ -198,21 +197,39 @@ def test_a_wrong_line_is_named_and_the_file_left_alone(path, line, message, run)
 def test_a_device_is_no_results_file() -> None:
     with pytest.raises(FileFormatError, match="/dev/null: cannot be read as a results file"):
         ResultsFile("/dev/null", {})
+    with pytest.raises(FileFormatError, match="/dev/null: cannot be written as a results file"):
+        VnncompFile("/dev/null")
+    assert not Path("/dev/null.lock").exists()
 
 
-def test_a_file_that_another_process_writes_to_is_refused_until_that_is_gone(tmp_path):
-    path = tmp_path / "out.txt"
+def test_a_file_that_another_process_writes_to_is_refused_until_that_is_gone(path):
     first = ResultsFile(path, RUN)
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        (tmp_path / "out.txt.lock").write_text(f"{other.pid}\n")
-        before = path.read_bytes()
-        for use in (lambda: ResultsFile(path, RUN), first.in_use().__enter__):
-            with pytest.raises(SettingsDifferError, match=rf"out\.txt: process {other.pid} is writing to it"):
+    before = path.read_bytes()
+    with holding(path):
+        for use in (lambda: ResultsFile(path, RUN), lambda: VnncompFile(path), first.in_use().__enter__):
+            with pytest.raises(SettingsDifferError, match=r"out\.txt: process .* is writing to it; .*results_file"):
                 use()
         assert path.read_bytes() == before
-    finally:
-        other.communicate(b"\n")
     with ResultsFile(path, RUN).in_use():
-        assert (tmp_path / "out.txt.lock").read_text() == f"{os.getpid()}\n"
-    assert not (tmp_path / "out.txt.lock").exists()
+        assert names(path) == ["out.txt", "out.txt.lock"]
+    assert names(path) == ["out.txt"]
+
+
+def test_what_another_process_has_done_meanwhile_is_not_done_again(path):
+    first = ResultsFile(path, RUN)
+    interrupted(path, 2)
+    with first.in_use():
+        assert first.done == {4: RESULTS[0], 2: RESULTS[1]}
+
+
+@pytest.mark.parametrize(
+    "other", [lambda path: ResultsFile(path, {"model": "other"}), lambda path: interrupted(path).complete()]
+)
+def test_the_results_of_another_run_are_not_added_to(path, other):
+    first = ResultsFile(path, RUN)
+    other(path)
+    before = path.read_bytes()
+    with pytest.raises(SettingsDifferError, match=r"out\.txt: another process has just written it; run .* again"):
+        first.in_use().__enter__()
+    assert path.read_bytes() == before
+    assert "out.txt.lock" not in names(path)

@@ -11,11 +11,6 @@ def box(lower: list[float], upper: list[float]) -> Box:
     return Box(torch.tensor([lower]), torch.tensor([upper]))
 
 
-def test_intersection_keeps_the_tighter_side_of_each_element():
-    both = box([0, -1], [2, 3]).intersect(box([1, -2], [4, 2]))
-    assert (both.lower.tolist(), both.upper.tolist()) == ([[1, -1]], [[2, 2]])
-
-
 def test_clamp_moves_points_to_the_nearest_side():
     assert box([0, -1], [2, 3]).clamp(torch.tensor([-5.0, 0.5])).tolist() == [[0, 0.5]]
 

@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from sample_networks import Sample, samples
 
-from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.definitions import model_names
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply, evaluate, node_values, pre_activations
+from abcrown_graft.network.forward import evaluate, node_values, pre_activations
 from abcrown_graft.network.trace import from_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,7 +49,7 @@ def test_pre_activations_are_what_goes_into_each_site(sample: Sample):
     assert list(inputs) == list(sample.network.sites)
     assert torch.equal(output, values[sample.network.output.name])
     for site, z in inputs.items():
-        assert torch.equal(apply(sample.network.by_name[site].operator, z), values[site])
+        assert torch.equal(sample.network.by_name[site].operator.value(z), values[site])
 
 
 @pytest.mark.parametrize(
@@ -67,20 +66,4 @@ def test_pre_activations_are_what_goes_into_each_site(sample: Sample):
     ids=lambda value: type(value).__name__,
 )
 def test_hand_computed_values(operator: op.Operator, expected: list):
-    assert apply(operator, torch.tensor([[-2.0, 0, 3]])).tolist() == [expected]
-
-
-def test_average_pooling_counts_padded_zeros():
-    pooled = apply(op.AvgPool2d((2, 2), (2, 2), (1, 1)), torch.full((1, 1, 2, 2), 4.0))
-    assert pooled.tolist() == [[[[1, 1], [1, 1]]]]
-
-
-def test_an_operator_without_a_rule_is_named():
-    with pytest.raises(UnsupportedError, match="Input has no forward rule"):
-        apply(op.Input(), torch.zeros(1))
-
-
-def test_a_selection_reads_numbers_counted_from_one_and_zeros():
-    x = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
-    found = apply(op.Select(torch.tensor([4, 0, 1, 1])), x)
-    assert found.tolist() == [[4, 0, 1, 1], [8, 0, 5, 5]]
+    assert operator.value(torch.tensor([[-2.0, 0, 3]])).tolist() == [expected]

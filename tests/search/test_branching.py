@@ -62,7 +62,7 @@ def test_nor_where_scores_are_not_numbers(method, wrong):
 def test_kfsb_takes_the_best_of_its_candidates(candidates, reduceop):
     core, found = found_in(2, batch=8)
     chosen = choose("kfsb", core, found, candidates=candidates, reduceop=reduceop)
-    gap, intercept = gap_scores(core, found), intercept_scores(core, found)
+    gap, intercept = gap_scores(found), intercept_scores(found)
     for column in range(8):
         free = {k for k in range(len(gap)) if found.duals.split[k, column] == 0}
         ranks = [score[:, column].argsort(descending=True).tolist()[:candidates] for score in (gap, intercept)]
@@ -90,8 +90,8 @@ def test_reductions_differ():
 
 def test_the_gap_is_what_the_relaxation_gives_away():
     """Neurons whose line meets relu at the primal point give nothing away; split ones are out."""
-    core, found = found_in(3)
-    gap, intercept = gap_scores(core, found), intercept_scores(core, found)
+    _, found = found_in(3)
+    gap, intercept = gap_scores(found), intercept_scores(found)
     split = found.duals.split != 0
     assert (gap[split] == -1).all() and (intercept[split] == -1).all()
     assert (gap[~split] >= 0).all() and (intercept[~split] >= 0).all()
@@ -103,9 +103,9 @@ def test_the_gap_is_what_the_relaxation_gives_away():
 
 def test_babsr_takes_the_largest_gap():
     core, found = found_in(17, share=0.2)
-    gap = gap_scores(core, found)
+    gap = gap_scores(found)
     chosen = gap.gather(0, choose("babsr", core, found).unsqueeze(0))[0]
-    assert (chosen >= 0.99 * gap.amax(0) - 1e-2 * intercept_scores(core, found).amax(0)).all()
+    assert (chosen >= 0.99 * gap.amax(0) - 1e-2 * intercept_scores(found).amax(0)).all()
 
 
 def test_random_is_reproducible_and_depends_on_its_seed():

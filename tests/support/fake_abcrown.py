@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from abcrown_graft.engines.abcrown.job import FINDING_KIND, Job, Task, read_job
-from abcrown_graft.engines.abcrown.locate import Part, Search
+from abcrown_graft.engines.abcrown.locate import Installation, Part
 from abcrown_graft.engines.abcrown.process import Ended, Report
 from abcrown_graft.files import save_tensors
 
-FOUND = Search(Part(Path("verifier"), "0.7.0", "test"), Part(Path("lirpa"), "0.7.1", "test"))
+FOUND = Installation(Part(Path("verifier"), "0.7.0", "test"), Part(Path("lirpa"), "0.7.1", "test"))
 
 
 def verifier_folder(folder: Path, version: str | None = "0.7.0") -> Path:

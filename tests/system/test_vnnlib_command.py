@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from vnnlib_files import FAILS, HOLDS, benchmark, property_text
 
 from abcrown_graft.cli.abcrown import main
 from abcrown_graft.cli.tools import main as tools_main
+from abcrown_graft.formats.onnx import model_file
+from abcrown_graft.formats.results import read_results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -125,13 +129,14 @@ def nothing(folder: Path) -> None:
 WRONG = {
     "no network": (nothing, (*DEVICE, "--vnnlib_path", "vnnlib/holds.vnnlib"), "model.onnx_path: not set"),
     "no property": (nothing, (*DEVICE, *NETWORK), "model.onnx_path: nothing says what is to be proved"),
-    "no list": (nothing, (*DEVICE, "--csv_name", "no.csv"), "no.csv: cannot be read"),
+    "no list": (nothing, (*DEVICE, "--csv_name", "no.csv"), "no.csv: no such file"),
     "a network for a list of networks": (nothing, (*LIST, *NETWORK), "model.onnx_path: the lines of instances.csv"),
     "no network for a list of properties": (lines("vnnlib/holds.vnnlib\n"), LIST, "instances.csv names none"),
     "an empty list": (lines("\n"), LIST, "instances.csv: no instances"),
     "two columns": (lines("onnx/norms.onnx,vnnlib/holds.vnnlib\n"), LIST, "instances.csv:1: 2 columns"),
     "no time": (lines("onnx/norms.onnx,vnnlib/holds.vnnlib,0\n"), LIST, "instances.csv:1: the timeout '0'"),
-    "a binary list": (lambda folder: (folder / "instances.csv").write_bytes(b"\xff\xfe"), LIST, "cannot be read"),
+    "a binary list": (lambda folder: (folder / "instances.csv").write_bytes(b"\xff\xfe"), LIST, "not a text file"),
+    "an endless list": (nothing, (*DEVICE, "--csv_name", "/dev/zero"), "/dev/zero: cannot be read (this is a device"),
     "past the end": (nothing, (*LIST, "--start", "7"), "leave no instance; the list has 3"),
     "two networks": (nothing, (*single("holds"), "--model", "cnn_a"), "model.name: the network is the ONNX file"),
     "a radius": (nothing, (*single("holds"), "--epsilon", "0.1"), "specification.epsilon: has no meaning"),
@@ -144,6 +149,10 @@ WRONG = {
 WRONG_FILES = {
     "missing network": (lambda f: (f / "onnx/norms.onnx").unlink(), "onnx/norms.onnx: no such file"),
     "truncated network": (cut("onnx/norms.onnx"), "onnx/norms.onnx: "),
+    "a network that decompresses to too much": (
+        lambda f: (f / "onnx/norms.onnx").write_bytes(gzip.compress(bytes(2**21))),
+        "onnx/norms.onnx: decompresses to more than 1 MiB",
+    ),
     "missing property": (lambda f: (f / "vnnlib/holds.vnnlib").unlink(), "vnnlib/holds.vnnlib: no such file"),
     "truncated property": (cut("vnnlib/holds.vnnlib"), "vnnlib/holds.vnnlib: "),
     "property of another network": (
@@ -173,7 +182,10 @@ def test_wrong_words_are_refused_and_nothing_is_written(here: Path, case: str) -
 
 
 @pytest.mark.parametrize("case", WRONG_FILES)
-def test_a_single_instance_of_wrong_files_is_refused_and_its_result_is_error(here: Path, case: str) -> None:
+def test_a_single_instance_of_wrong_files_is_refused_and_its_result_is_error(
+    here: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_file, "LIMIT", model_file.LIMIT._replace(size=2**20))
     prepare, told = WRONG_FILES[case]
     (here / "r.txt").write_text("unsat\n")
     prepare(here)
@@ -197,3 +209,27 @@ def test_stages_want_a_module(here: Path, stage: str) -> None:
 def test_stages_want_images(here: Path) -> None:
     found = run_main(tools_main, "train", *COMMON, "--model", "digits_cnn", "--vnnlib_path", "vnnlib/holds.vnnlib")
     assert found.code == 2 and "specification.vnnlib_path: this command works on images" in found.err
+
+
+def test_a_property_that_every_network_has_is_told(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (here / "vnnlib/holds.vnnlib").open("a") as file:
+        file.write("(assert (>= Y_0 1))\n(assert (<= Y_0 0))\n")
+    found = run_main(main, *single("holds"), "--results_file", "r.txt")
+    assert (found.code, (here / "r.txt").read_text()) == (0, "unsat\n")
+    (warning,) = caplog.messages
+    assert re.match(r"vnnlib/holds\.vnnlib:\d+: lines \d+ and \d+ contradict each other: .*\(unsat\)$", warning)
+    found = run_main(main, *LIST, "--results_file", "list.txt")
+    (told,) = [result.reason for result in read_results(here / "list.txt")[1] if result.reason is not None]
+    assert found.code == 0 and told == warning
+
+
+def test_files_in_a_list_that_are_none_are_not_waited_for(here: Path) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "instances.csv").write_text("onnx/norms.onnx,/dev/zero,5\n/dev/zero,vnnlib/holds.vnnlib,5\npipe,pipe,5\n")
+    found = run_main(main, *LIST)
+    assert found.code == 1
+    assert [line.partition(":")[2].partition(" (")[0] for line in found.err.splitlines()] == [
+        " instance 0: /dev/zero: no such file",
+        " instance 1: /dev/zero: cannot be read",
+        " instance 2: pipe: cannot be read",
+    ]

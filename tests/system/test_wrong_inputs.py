@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from command_line import MINIATURE, Finished, run_main, snapshot
+from safetensors.torch import save
 
 from abcrown_graft.cli import abcrown, tools
-from abcrown_graft.files import read_safetensors, save_tensors
+from abcrown_graft.files import HEADER, read_safetensors, save_tensors
 from abcrown_graft.masks.dump import add, empty
 from abcrown_graft.masks.identity import ModelIdentity
 from abcrown_graft.masks.mask import GraftMask
@@ -87,6 +89,11 @@ def not_a_number(folder: Path) -> None:
     name = next(name for name in tensors if name.endswith("weight"))
     tensors[name].view(-1)[0] = float("nan")
     save_tensors(folder / "plain.safetensors", "checkpoint", tensors, {})
+
+
+def nested_header(folder: Path) -> None:
+    tensors, _ = read_safetensors(folder / "plain.safetensors")
+    (folder / "plain.safetensors").write_bytes(save(tensors, metadata={HEADER: "[" * 10**5}))
 
 
 def plain_identity() -> ModelIdentity:
@@ -178,6 +185,10 @@ WRONG_VERIFICATION = {
     "value of another type": (append("bab: {timeout: soon}\n"), A,
         "a.yaml:7: bab.timeout: expected a number ... 'soon'"),
     "tabs in YAML": (append("bab:\n\ttimeout: 3\n"), A, "a.yaml:8: not valid YAML"),
+    "YAML of a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "--config pipe", "pipe: cannot be read (this"),
+    "an endless YAML": (nothing, "--config /dev/zero", "/dev/zero: cannot be read (this is a device, not a file)"),
+    "an endless include": (append("include: /dev/zero\n"), A, "/dev/zero: cannot be read ... (included by a.yaml:7)"),
+    "deeply nested YAML": (append(f"bab: {'[' * 10**5}\n"), A, "a.yaml:7: not valid YAML: nested more than 50 deep"),
     "binary YAML": (write("a.yaml", bytes(range(256))), A, "a.yaml: not a text file in UTF-8"),
     "control characters": (write("a.yaml", "general:\n  device: \x01\n"), A, "a.yaml:2: not valid YAML: forbidden"),
     "invalid UTF-8": (write("a.yaml", b"general: {device: \xff}"), A, "a.yaml: not a text file in UTF-8"),
@@ -202,6 +213,7 @@ WRONG_VERIFICATION = {
     "truncated checkpoint": (cut("plain.safetensors", 900), A, "plain.safetensors: not a complete safetensors file"),
     "almost whole checkpoint": (cut("plain.safetensors", -4), A, "plain.safetensors: not a complete safetensors file"),
     "empty checkpoint": (cut("plain.safetensors", 0), A, "plain.safetensors: not a complete safetensors file"),
+    "deeply nested header": (nested_header, A, "plain.safetensors: not a complete safetensors file (nested more than"),
     "NaN weights": (not_a_number, A, "plain.safetensors: ... has 1 NaN or infinite entries"),
     "plain network as grafted": (nothing, f"{A} --graft_checkpoint plain.safetensors", "not a grafted checkpoint"),
     "no model": (replace("name: digits_cnn, ", ""), A, "a.yaml: model.name: not set"),
@@ -329,6 +341,12 @@ WRONG_STAGES = {
         "graft.checkpoint: grafted.safetensors is not the file that the pipeline writes"),
     "run with a damaged record": (write("runs/stages.json", "{"), "run pipeline.yaml",
         "stages.json: not a readable JSON file"),
+    "run with a deeply nested record": (write("runs/stages.json", "[" * 10**5), "run pipeline.yaml",
+        "stages.json: not a readable JSON file (nested more than 100 deep)"),
+    "report of a deeply nested record": (write("runs/run.json", "[" * 10**5), "report runs",
+        "run.json: not a readable JSON file (nested more than 100 deep)"),
+    "report of deeply nested results": (write("runs/verify_baseline.jsonl", "[" * 10**5 + "\n"), "report runs",
+        "verify_baseline.jsonl:1: not a line of a results file"),
     "run by another engine": (nothing, "run pipeline.yaml --engine abcrown",
         "general.engine: abcrown is not available"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, DataError, FileFormatError, SettingsDifferError
 from abcrown_graft.training.evaluate import accuracy, one_step_accuracy
-from abcrown_graft.training.loop import EpochRecord, TrainResult, batches
+from abcrown_graft.training.loop import Bookkeeping, EpochRecord, TrainResult, batches
 from abcrown_graft.training.seeds import seed_of
 from abcrown_graft.training.settings import TrainSettings
 from abcrown_graft.training.train import train
@@ -75,14 +75,14 @@ def interrupted_then_resumed(path: Path, after: int) -> TrainResult:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(model(), *data(), SETTINGS, resume_path=path, on_epoch=stop)
+        train(model(), *data(), SETTINGS, Bookkeeping(resume_path=path, on_epoch=stop))
     torch.rand(5)  # other work in between draws from torch's global generator
-    return train(model(seed=99), *data(), SETTINGS, resume_path=path)
+    return train(model(seed=99), *data(), SETTINGS, Bookkeeping(resume_path=path))
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, after: int) -> None:
-    straight = train(model(), *data(), SETTINGS, resume_path=tmp_path / "straight.resume")
+    straight = train(model(), *data(), SETTINGS, Bookkeeping(resume_path=tmp_path / "straight.resume"))
     resumed = interrupted_then_resumed(tmp_path / "run.resume", after)
     assert equal_states(straight.state, resumed.state)
     assert straight.best_epoch == resumed.best_epoch
@@ -94,9 +94,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, a
 
 
 def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
-    first = train(model(), *data(), SETTINGS, resume_path=tmp_path / "run.resume")
+    first = train(model(), *data(), SETTINGS, Bookkeeping(resume_path=tmp_path / "run.resume"))
     seen: list[EpochRecord] = []
-    second = train(model(), *data(), SETTINGS, resume_path=tmp_path / "run.resume", on_epoch=seen.append)
+    second = train(model(), *data(), SETTINGS, Bookkeeping(resume_path=tmp_path / "run.resume", on_epoch=seen.append))
     assert seen == [] and second.history == first.history and equal_states(first.state, second.state)
 
 
@@ -118,7 +118,7 @@ def test_the_best_epoch_is_returned_and_left_in_the_model() -> None:
     def keep(_: EpochRecord) -> None:
         states.append(copy.deepcopy(trained.state_dict()))
 
-    result = train(trained, *data(), settings, on_epoch=keep)
+    result = train(trained, *data(), settings, Bookkeeping(on_epoch=keep))
     robust = [record.validation_robust_accuracy for record in result.history]
     assert result.best_epoch == robust.index(max(robust)) + 1 < len(robust)
     assert equal_states(result.state, states[result.best_epoch - 1])
@@ -129,7 +129,7 @@ def test_the_best_epoch_is_returned_and_left_in_the_model() -> None:
 def test_records_tell_what_happened() -> None:
     trained, (images, labels), seen = model(), data(), []
     settings = dataclasses.replace(SETTINGS, milestones=(1, 3), lr_factor=0.5)
-    result = train(trained, images, labels, settings, on_epoch=seen.append)
+    result = train(trained, images, labels, settings, Bookkeeping(on_epoch=seen.append))
     assert tuple(seen) == result.history
     assert [record.epoch for record in seen] == [1, 2, 3, 4]
     assert [record.lr for record in seen] == pytest.approx([0.1, 0.05, 0.05, 0.025])
@@ -210,19 +210,24 @@ def test_wrong_data_is_refused_before_anything_is_written(tmp_path: Path) -> Non
     images, labels = data()
     for wrong in ((images[:0], labels[:0]), (images, labels + 1), (torch.rand(117, 3, 6, 6), labels)):
         with pytest.raises(DataError):
-            train(model(), *wrong, SETTINGS, resume_path=tmp_path / "run.resume")
+            train(model(), *wrong, SETTINGS, Bookkeeping(resume_path=tmp_path / "run.resume"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_resume_file_of_other_settings_data_or_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.resume"
-    train(model(), *data(), SETTINGS, resume_path=path, subject={"data": "toy"})
+    train(model(), *data(), SETTINGS, Bookkeeping(resume_path=path, subject={"data": "toy"}))
     with pytest.raises(SettingsDifferError, match=r"specification\.epsilon = 0\.05, this run has 0\.1"):
-        train(model(), *data(), dataclasses.replace(SETTINGS, epsilon=0.1), resume_path=path, subject={"data": "toy"})
+        train(
+            model(),
+            *data(),
+            dataclasses.replace(SETTINGS, epsilon=0.1),
+            Bookkeeping(resume_path=path, subject={"data": "toy"}),
+        )
     with pytest.raises(SettingsDifferError, match="data = 'toy', this run has 'other'"):
-        train(model(), *data(), SETTINGS, resume_path=path, subject={"data": "other"})
+        train(model(), *data(), SETTINGS, Bookkeeping(resume_path=path, subject={"data": "other"}))
     with pytest.raises(FileFormatError, match="of another model") as caught:
-        train(model(hidden=9), *data(), SETTINGS, resume_path=path, subject={"data": "toy"})
+        train(model(hidden=9), *data(), SETTINGS, Bookkeeping(resume_path=path, subject={"data": "toy"}))
     assert "\n" not in str(caught.value)
 
 
@@ -230,12 +235,12 @@ def test_a_resume_file_of_other_settings_data_or_model_is_refused(tmp_path: Path
 @pytest.mark.parametrize("wrong", [{}, [{"epoch": 1}], None])
 def test_a_resume_file_that_lacks_something_is_refused(tmp_path: Path, key: str, wrong: object) -> None:
     path = tmp_path / "run.resume"
-    train(model(), *data(), SETTINGS, resume_path=path)
+    train(model(), *data(), SETTINGS, Bookkeeping(resume_path=path))
     content = torch.load(path, weights_only=True)
     content["progress"][key] = wrong
     torch.save(content, path)
     with pytest.raises(FileFormatError, match=r"run\.resume: .*; delete it to start anew$"):
-        train(model(), *data(), SETTINGS, resume_path=path)
+        train(model(), *data(), SETTINGS, Bookkeeping(resume_path=path))
 
 
 STILL = dataclasses.replace(

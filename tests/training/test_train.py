@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.training.evaluate import accuracy, pgd_accuracy
+from abcrown_graft.training.evaluate import PgdAttack, accuracy, pgd_accuracy
 from abcrown_graft.training.settings import TrainSettings
 from abcrown_graft.training.train import train
 
@@ -47,7 +47,7 @@ def test_fat_is_more_robust_than_plain_training() -> None:
     for epsilon in (0.0, 0.1):
         model = network()
         train(model, *quadrants(660, 0), dataclasses.replace(SETTINGS, epsilon=epsilon))
-        robust[epsilon] = pgd_accuracy(model, *quadrants(300, 1), 0.1, steps=20)
+        robust[epsilon] = pgd_accuracy(model, *quadrants(300, 1), PgdAttack(epsilon=0.1, steps=20))
     assert robust[0.1] > robust[0.0] + 0.03
 
 

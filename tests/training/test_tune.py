@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from abcrown_graft.errors import ConfigError, MaskError, SettingsDifferError
 from abcrown_graft.nn.activation import GraftedReLU
-from abcrown_graft.training.loop import EpochRecord
+from abcrown_graft.training.loop import Bookkeeping, EpochRecord
 from abcrown_graft.training.penalties import relu_instability
 from abcrown_graft.training.settings import TuneSettings
 from abcrown_graft.training.tune import parameter_groups, split_parameters, state_digest, tune
@@ -116,7 +116,7 @@ def test_gradient_flags_come_back_after_an_error() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(model, *data(), dataclasses.replace(SETTINGS, freeze_weights=True), on_epoch=stop)
+        tune(model, *data(), dataclasses.replace(SETTINGS, freeze_weights=True), Bookkeeping(on_epoch=stop))
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["0.bias"]
 
 
@@ -141,11 +141,11 @@ def assert_goes_on(path: Path, begun: Callable[[], nn.Module], again: nn.Module,
 
     straight = tune(begun(), *data(), SETTINGS).state
     with pytest.raises(KeyboardInterrupt):
-        tune(begun(), *data(), SETTINGS, resume_path=path, on_epoch=stop)
+        tune(begun(), *data(), SETTINGS, Bookkeeping(resume_path=path, on_epoch=stop))
     for other in others:
         with pytest.raises(SettingsDifferError, match="the start = "):
-            tune(other, *data(), SETTINGS, resume_path=path)
-    resumed = tune(again, *data(), SETTINGS, resume_path=path).state
+            tune(other, *data(), SETTINGS, Bookkeeping(resume_path=path))
+    resumed = tune(again, *data(), SETTINGS, Bookkeeping(resume_path=path)).state
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 

@@ -216,3 +216,18 @@ class TestImages:
         several = replace(images[0], index=9, specifications=images[0].specifications * 2)
         list(verify_cases(compare, [*images, several], SETTINGS, Watcher()))
         assert Watcher.seen == [5, 3, 8]
+
+
+def test_what_is_remarkable_of_a_property_is_the_reason_of_its_result(norm):
+    told = "p.vnnlib:7: lines 5 and 7 contradict each other"
+    given = [
+        replace(case(3), warning=told),
+        replace(case(4, below(-1.0)), warning=told),
+        replace(case(5, below(-1.0), judge=lambda point, output: False), warning=told),
+        case(6, below(-1.0)),
+    ]
+    found = {result.index: (result.verdict, result.reason) for result in run(norm, *given)}
+    assert found[3] == (Verdict.VERIFIED, told)
+    assert found[4] == (Verdict.FALSIFIED, told)
+    assert found[5] == (Verdict.UNKNOWN, NOT_EXACT)
+    assert found[6] == (Verdict.FALSIFIED, None)

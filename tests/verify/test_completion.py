@@ -132,21 +132,45 @@ class TestSpecifications:
 
 
 class TestTheCoreIsTested:
-    def test_a_good_one_passes(self, kinked):
-        assert outcome(kinked(0.2001), settings(test_core=True))[0] == "verified"
-
-    def test_a_wrong_one_is_an_error(self, kinked, monkeypatch):
+    @pytest.fixture
+    def wrong(self, monkeypatch):
+        """Cores whose literals are off by 0.1."""
         whole = complete.reduce_to_core
 
-        def wrong(*args):
+        def make(*args):
             core = whole(*args)
             return completion.replace(core, out_constant=core.out_constant + 0.1)
 
-        monkeypatch.setattr(complete, "reduce_to_core", wrong)
+        monkeypatch.setattr(complete, "reduce_to_core", make)
+
+    @pytest.fixture
+    def checks(self, monkeypatch) -> list[int]:
+        """A list that grows with every check."""
+        calls, whole = [], complete.check_core
+        monkeypatch.setattr(complete, "check_core", lambda *args: calls.append(1) or whole(*args))
+        return calls
+
+    def test_a_good_one_passes(self, kinked):
+        assert outcome(kinked(0.2001), settings(test_core=True))[0] == "verified"
+
+    @pytest.mark.parametrize("test_core", [False, True])
+    def test_wrong_ones_are_errors(self, kinked, wrong, test_core):
+        """All of them: the first one does not make the others right."""
         subject = kinked(0.15)
-        (found,) = verify_boxes(subject, cases_at(subject, MIDDLE, torch.tensor([0])), settings(test_core=True))
-        assert found.verdict == "error" and CoreError.__name__ in found.reason
-        assert "differs from its network by 0.1" in found.reason
+        cases = cases_at(subject, MIDDLE.repeat(3, 1), torch.zeros(3, dtype=torch.long))
+        for found in verify_boxes(subject, cases, settings(test_core=test_core)):
+            assert found.verdict == "error" and CoreError.__name__ in found.reason
+            assert "differs from its network by 0.1" in found.reason
+
+    @pytest.mark.parametrize("test_core, count", [(False, 1), (True, 3)])
+    def test_the_first_one_of_a_network_or_all(self, kinked, checks, test_core, count):
+        subject = kinked(0.2001)
+        cases = cases_at(subject, MIDDLE.repeat(3, 1), torch.zeros(3, dtype=torch.long))
+        for _ in verify_boxes(subject, cases, settings(test_core=test_core)):
+            pass
+        assert len(checks) == count
+        outcome(subject, settings())
+        assert len(checks) == count, "nothing more is checked of a network that was checked"
 
 
 @pytest.mark.parametrize("search, calls", [(SEARCH, ["interval32", "crown64"]), (None, ["interval32", "crown32"])])

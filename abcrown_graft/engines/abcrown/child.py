@@ -8,6 +8,7 @@ followed by no other.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ from abcrown_graft.files import append_record
 
 def main(folder: str) -> int:
     """Does the job in `folder`; returns the exit code."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     job = read_job(Path(folder))
     try:
         for report in _reports(job):
@@ -48,14 +49,15 @@ def _reports(job: Job) -> Iterator[dict[str, Any]]:
         yield {"index": task.index, **host.attempt(task)}
 
 
-def _end_with_parent() -> None:
-    """The standard input ends when the parent does; nobody is left to read the reports then.
+def _end_with_parent(folder: str) -> None:
+    """The standard input ends when the parent does; nobody is left to read the reports then, or to remove the job.
 
     It is read without the lock of `sys.stdin`, which Python could not take back from this thread at its end.
     """
     while os.read(0, 1024):
         pass
     if os.getsid(0) == os.getpid():
+        shutil.rmtree(folder, ignore_errors=True)
         os.killpg(0, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Nobody's counterexample is believed unchecked."""
+"""Checks the counterexamples that α,β-CROWN finds on the original model."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def confirmed(config: Config, batch: Batch, k: int, outcome: Outcome, example: T
     The batch keeps a counterexample that is confirmed.
 
     Args:
+        config: with the normalisation of the pixels.
+        batch: of images.
         k: position of the image in the batch.
         outcome: what α,β-CROWN says, which is `falsified`.
         example: its counterexample in normalised pixels, of as many elements as the image.

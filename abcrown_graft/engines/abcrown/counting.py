@@ -10,7 +10,13 @@ from abcrown_graft.verify.recorder import InstabilityRecorder
 
 
 def is_counted(recorder: InstabilityRecorder | None, batch: Batch, k: int) -> bool:
-    """Whether the image at position `k` is of the population, as far as that is known before it is bounded."""
+    """Whether an image is of the population, as far as that is known before it is bounded.
+
+    Args:
+        recorder: of the dump and its population; None counts no image.
+        batch: whose clean images are predicted.
+        k: position of the image in the batch.
+    """
     decided = batch.decisions.get(k)
     if recorder is None or recorder.has(batch.cases[k].index):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from abcrown_graft.engines.abcrown.counting import count_instability, is_counted
 from abcrown_graft.engines.abcrown.guards import Circumstances, check_guards
 from abcrown_graft.engines.abcrown.instances import instance_tensors
 from abcrown_graft.engines.abcrown.job import Task, is_named
-from abcrown_graft.engines.abcrown.locate import Search
+from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.engines.abcrown.prediction import decide_clean
 from abcrown_graft.engines.abcrown.run import CHILD, Finding, do_tasks
 from abcrown_graft.engines.abcrown.statuses import Outcome, outcome_of
@@ -34,7 +34,7 @@ from abcrown_graft.verify.runner import Group, Run
 
 METHODS = ("crown", "alpha-crown")
 GROUP_SIZE = 256  # images given to one process
-# What does not change a verdict, or is in the header as what was read.
+# Keys that change no verdict, or that name files whose contents the header states.
 _NOT_SETTINGS = (
     *("general.engine", "general.abcrown_path", "general.abcrown_log", "general.progress", "general.results_file"),
     *("general.root_path", "general.save_adv_example", "attack.cex_path", "model.name", "model.path", "data."),
@@ -60,7 +60,7 @@ class AbcrownEngine:
     """
 
     config: Config
-    found: Search
+    found: Installation
     device: str
     recorder: InstabilityRecorder | None
     log: Path
@@ -68,7 +68,7 @@ class AbcrownEngine:
 
     @property
     def name(self) -> str:
-        """What decides, in words."""
+        """The engine, its versions, device and precision, in words."""
         versions = f"α,β-CROWN {self.found.verifier.version}, auto_LiRPA {self.found.lirpa.version}"
         precision = "float64" if self.config["general.double_fp"] else "float32"
         return f"abcrown ({versions}, {self.device}, {precision}; its output: {self.log.resolve()})"
@@ -78,7 +78,7 @@ class AbcrownEngine:
         """What one process is given."""
         return GROUP_SIZE
 
-    def decide(self, group: Group, on_counterexample: OnCounterexample | None) -> Iterator[InstanceResult]:
+    def decide(self, group: Group, on_counterexample: OnCounterexample | None) -> Generator[InstanceResult, None, None]:
         """See `Engine`; every case is an image."""
         batch = Batch(group.subject, VerifySettings(double=self.config["general.double_fp"]), group.cases)
         decide_clean(batch, self.config["solver.batch_size"])
@@ -91,7 +91,7 @@ class AbcrownEngine:
                     on_counterexample(result.index, batch.counterexamples[k])
                 yield result
 
-    def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Iterator[Finding]:
+    def _findings(self, batch: Batch, tasks: Sequence[Task]) -> Generator[Finding, None, None]:
         """What α,β-CROWN finds; memory that is cached here would be missing there."""
         if not tasks:
             return
@@ -138,7 +138,7 @@ class AbcrownEngine:
         return replace(batch.result(k), lower_bound=outcome.lower_bound)
 
 
-def prepare_abcrown(config: Config, found: Search) -> Run:
+def prepare_abcrown(config: Config, found: Installation) -> Run:
     """Loads and checks everything a run needs; nothing is written but the head of the results file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What α,β-CROWN's process died of, in one line."""
+"""Why α,β-CROWN's process failed, in one line."""
 
 from __future__ import annotations
 

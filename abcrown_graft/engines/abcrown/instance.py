@@ -41,7 +41,7 @@ class Verifier(abcrown.ABCROWN):
     left_open = False
 
     def incomplete_verifier(self, model_ori: Any, interm_bounds: Any = None) -> tuple[str, dict[str, Any]]:
-        """As it is; called once for an instance that no attack has decided."""
+        """As in the base class, which calls it once for each instance that no attack has decided."""
         status, result = super().incomplete_verifier(model_ori, interm_bounds)
         self.left_open = status == "unknown"
         return status, result
@@ -93,7 +93,7 @@ class Host:
         verifier = Verifier(args=list(words))
         arguments.Config.file = self._job.config_file or arguments.Config.file  # relative names start from its folder
         report = self._verified(verifier) if task.verify else {}
-        tensors = {} if self._example is None else {"counterexample": self._example}
+        tensors: dict[str, Tensor] = {} if self._example is None else {"counterexample": self._example}
         if task.count and (verifier.left_open or not task.only_open):
             tensors |= {f"unstable/{site}": flags for site, flags in self._counted(task).items()}
         if tensors:
@@ -119,8 +119,8 @@ class Host:
             return self._unstable
         model = network(str(self._job.folder)).to(arguments.Config["general"]["device"])
         image = instance(str(self._job.folder), task.row, {})
-        ends = (image[name].to(torch.get_default_dtype()) for name in ("data_min", "data_max"))
-        return capture.bounds_of(model, *ends, method)
+        lower, upper = (image[name].to(torch.get_default_dtype()) for name in ("data_min", "data_max"))
+        return capture.bounds_of(model, lower, upper, method)
 
     def _remember_unstable(self, unstable: capture.Instability) -> None:
         self._unstable = unstable

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.config.config import Config
+from abcrown_graft.formats.vnnlib.normalize import normalized_box
 from abcrown_graft.nn.normalize import Normalize
 from abcrown_graft.verify.problem import Batch
 
@@ -15,14 +16,15 @@ from abcrown_graft.verify.problem import Batch
 def instance_tensors(config: Config, batch: Batch) -> dict[str, Tensor]:
     """See `job.write_job`; the rows are the positions of the batch.
 
-    The normalised boxes are rounded outwards to float32, in which α,β-CROWN keeps them: they hold the exact ones.
+    The normalised boxes are exact quotients, rounded outwards to float32, in which α,β-CROWN keeps them: they hold the
+    exact ones. What is rounded to nearest are the images, where its attacks start.
     """
-    box = batch.specification.box
     labels = torch.tensor([case.label for case in batch.cases], device=batch.inputs.device)
+    box = normalized_box(batch.specification.box, *_normalization(config, batch.inputs)).to(dtype=torch.float32)
     tensors = {
-        "images": normalised(config, batch.inputs.double()).float(),
-        "lower": rounded(normalised(config, box.lower), -math.inf),
-        "upper": rounded(normalised(config, box.upper), math.inf),
+        "images": normalised(config, batch.inputs).float(),
+        "lower": box.lower,
+        "upper": box.upper,
         "labels": labels,
         "runnerup": batch.outputs.scatter(1, labels.unsqueeze(1), -math.inf).argmax(1),
         "outputs": batch.outputs,
@@ -34,24 +36,18 @@ def instance_tensors(config: Config, batch: Batch) -> dict[str, Tensor]:
 
 
 def normalised(config: Config, pixels: Tensor) -> Tensor:
-    """`(pixels - mean) / std` in float64, `(batch, *shape)`."""
+    """About `(pixels - mean) / std` in float64, `(batch, *shape)`."""
     mean, std = _normalization(config, pixels)
     return (pixels.double() - mean) / std
 
 
 def pixels(config: Config, values: Tensor) -> Tensor:
-    """The inverse of `normalised`."""
+    """About the inverse of `normalised`."""
     mean, std = _normalization(config, values)
     return values.double() * std + mean
 
 
-def rounded(values: Tensor, towards: float) -> Tensor:
-    """The nearest float32 that is not on the wrong side of `values`."""
-    near = values.float()
-    wrong = near.double() > values if towards < 0 else near.double() < values
-    return torch.where(wrong, torch.nextafter(near, torch.full_like(near, towards)), near)
-
-
 def _normalization(config: Config, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation of the model's first layer."""
     layer = Normalize(config["data.mean"], config["data.std"], images.shape[1])
     return layer.mean.double().to(images.device), layer.std.double().to(images.device)

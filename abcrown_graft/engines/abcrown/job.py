@@ -1,4 +1,4 @@
-"""What the process that runs α,β-CROWN is told: a folder with its configuration, the images and a list of tasks."""
+"""The job of a process that runs α,β-CROWN: a folder with its configuration, the images and a list of tasks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import yaml
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
-from abcrown_graft.engines.abcrown.locate import Search
-from abcrown_graft.files import save_tensors
+from abcrown_graft.engines.abcrown.locate import Installation
+from abcrown_graft.files import Limit, parse_json, read_text, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ OWN_CONFIG, ABCROWN_CONFIG, INSTANCES, JOB, REPORTS = (
     *("config.yaml", "abcrown.yaml", "instances.safetensors", "job.json", "reports.jsonl"),
 )
 INSTANCES_KIND, FINDING_KIND = "abcrown-instances", "abcrown-finding"
+LIMIT = Limit(2**30, "which no job is")
 LAST = "last"  # in a report after which the process ends, although tasks are left
 # Where the model, the images and the results are; the process is told in other ways.
 _REPLACED = (
@@ -35,7 +36,7 @@ _REPLACED = (
 
 @dataclass(frozen=True)
 class Task:
-    """One image.
+    """What is to be done about one image.
 
     Attributes:
         index: of the image in its data set.
@@ -54,7 +55,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """What a folder says.
+    """The contents of a job's folder.
 
     Attributes:
         folder: where the job lies, and where findings go.
@@ -87,14 +88,17 @@ class Job:
 
 
 def write_job(
-    folder: Path, config: Config, found: Search, instances: Mapping[str, Tensor], tasks: Sequence[Task]
+    folder: Path, config: Config, found: Installation, instances: Mapping[str, Tensor], tasks: Sequence[Task]
 ) -> Job:
     """Writes the files of a job.
 
     Args:
         folder: an empty one.
+        config: of the parent process.
+        found: where α,β-CROWN and auto_LiRPA are.
         instances: by name, a row for each image: `images`, `lower` and `upper` `(n, *shape)`, normalised; `labels`,
             `runnerup` and `targets` `(n,)`; `outputs` `(n, classes)` of our model on the clean images.
+        tasks: in the order in which they are to be done.
     """
     paths = tuple(str(part.folder) for part in (found.lirpa, found.verifier))
     file = None if config.file is None else str(config.file.absolute())
@@ -110,7 +114,7 @@ def write_job(
 
 def read_job(folder: Path) -> Job:
     """The job that `write_job` left in a folder."""
-    told = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    told = parse_json(read_text(folder / JOB, LIMIT))
     tasks = tuple(Task(**task) for task in told["tasks"])
     return Job(folder, tuple(told["paths"]), told["config_file"], told["method"], tasks)
 

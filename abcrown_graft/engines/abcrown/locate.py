@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 from abcrown_graft.errors import EngineError
+from abcrown_graft.files import Limit, read_bytes
 
 GUIDE = "https://github.com/Verified-Intelligence/alpha-beta-CROWN#installation-and-setup"
 OLDEST = "0.7"  # of both
@@ -31,7 +33,7 @@ class Part:
         folder: what its modules are imported from; None if it was not found.
         version: as its own file says, None if it says nothing.
         source: where the folder is known from, such as "ABCROWN_HOME"; empty if it was not found.
-        wrong: whether somebody named a folder that does not hold it.
+        wrong: whether an option or a variable names a folder that does not hold it.
     """
 
     folder: Path | None = None
@@ -41,8 +43,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Search:
-    """What was found.
+class Installation:
+    """Where α,β-CROWN and auto_LiRPA are, and what they lack.
 
     Attributes:
         verifier: α,β-CROWN's folder `complete_verifier`, or that of the installed package.
@@ -56,7 +58,7 @@ class Search:
 
     @property
     def nothing(self) -> bool:
-        """Whether nobody ever spoke of α,β-CROWN here."""
+        """Whether no option, variable or package points to α,β-CROWN."""
         return self.verifier == Part()
 
     @property
@@ -77,8 +79,8 @@ class Search:
             return None
         return f"auto_LiRPA {self.lirpa.version} is older than {FIXED_LP}: linear programs are refused"
 
-    def require(self) -> Search:
-        """Itself, if it can be run.
+    def require(self) -> Installation:
+        """The installation itself, if it can be run.
 
         Raises:
             EngineError: it cannot; one message says all that is missing, and where its installation guide is.
@@ -88,17 +90,17 @@ class Search:
         return self
 
 
-def search(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Search:
-    """Looks for both programs; the first place that somebody named counts, right or wrong.
+def search(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Installation:
+    """Looks for both programs; the first place that is named counts, right or wrong.
 
     α,β-CROWN: `path` (`general.abcrown_path`), the variable ABCROWN_HOME, an installed package. auto_LiRPA:
     AUTO_LIRPA_HOME, the copy that belongs to the α,β-CROWN found, an installed package.
     """
     verifier = _find_verifier(path, environment)
     if verifier.folder is None:
-        return Search(verifier, Part())
+        return Installation(verifier, Part())
     missing = tuple(name for name in REQUIRED if _package_folder(name) is None)
-    return Search(verifier, _find_lirpa(verifier.folder, environment), missing)
+    return Installation(verifier, _find_lirpa(verifier.folder, environment), missing)
 
 
 def older(version: str, than: str) -> bool:
@@ -107,7 +109,8 @@ def older(version: str, than: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.match(r"[\d.]*", version).group().split(".") if part)  # type: ignore[union-attr]
+    leading = takewhile(lambda letter: letter.isdecimal() or letter == ".", version)
+    return tuple(int(part) for part in "".join(leading).split(".") if part)
 
 
 def _problems(name: str, part: Part) -> Iterator[str]:
@@ -158,7 +161,7 @@ def _find_lirpa(verifier: Path, environment: Mapping[str, str]) -> Part:
 
 
 def _is_lirpa(folder: Path, at_or_below: Path | None = None) -> bool:
-    """Whether `folder` holds the package; `at_or_below` is a folder that somebody named for it."""
+    """Whether `folder` holds the package; `at_or_below` is the folder that was named for it."""
     package = folder / "auto_LiRPA"
     named = at_or_below is None or at_or_below in (folder, package)
     return named and (package / "bound_general.py").is_file()
@@ -169,7 +172,8 @@ def _lirpa_part(folder: Path, source: str) -> Part:
 
 
 def _part(folder: Path, version_file: Path, source: str) -> Part:
-    text = version_file.read_text(encoding="utf-8", errors="replace") if version_file.is_file() else ""
+    limit = Limit(2**26, "which no source file is")
+    text = read_bytes(version_file, limit).decode("utf-8", "replace") if version_file.is_file() else ""
     version = _VERSION.search(text)
     return Part(folder.resolve(), version[1] if version else None, source)
 

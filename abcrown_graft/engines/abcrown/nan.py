@@ -16,6 +16,7 @@ from beta_CROWN_solver import LiRPANet
 from torch import Tensor
 
 _REFINED = ("refined_lower_bounds", "refined_upper_bounds")
+_MARK = "refuses_nan"  # attribute of a function that is guarded
 
 
 def refuse_nan() -> None:
@@ -34,10 +35,10 @@ def refuse_nan() -> None:
 
 def _guard(owner: type, name: str, checked: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     function = getattr(owner, name)
-    if getattr(function, "refuses_nan", False):
+    if getattr(function, _MARK, False):
         return
     guarded = functools.wraps(function)(checked(function))
-    guarded.refuses_nan = True  # type: ignore[attr-defined]
+    setattr(guarded, _MARK, True)
     setattr(owner, name, guarded)
 
 

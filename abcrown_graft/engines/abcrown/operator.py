@@ -45,9 +45,6 @@ class OneInputGraftedReLU(GraftedReLU):
         MaskError: the mask holds another number than 0 and 1, the shapes differ, or a parameter is not finite.
     """
 
-    slope: Tensor  # type: ignore[assignment]
-    intercept: Tensor  # type: ignore[assignment]
-
     def __init__(self, site: str, mask: Tensor, slope: Tensor, intercept: Tensor) -> None:
         nn.Module.__init__(self)
         self.site = site
@@ -151,7 +148,15 @@ class BoundGraftedRelu(BoundRelu):
         return None if part is None else torch.where(self.mask, line.to(part.dtype), part)
 
     def get_split_mask(self, lower: Tensor, upper: Tensor, input_index: int) -> Tensor:
-        """Boolean `(batch, *neurons)`: neurons that branching may split."""
+        """Neurons that branching may split.
+
+        Args:
+            lower, upper: bounds of the pre-activations, `(batch, *neurons)`.
+            input_index: which input of the operator they are of; it has but one.
+
+        Returns:
+            Boolean, `(batch, *neurons)`.
+        """
         return super().get_split_mask(lower, upper, input_index) & ~self._mask_like(lower)
 
     def get_unstable_mask(self, lower: Tensor, upper: Tensor) -> Tensor:
@@ -173,7 +178,14 @@ class BoundGraftedRelu(BoundRelu):
     def build_solver(
         self, *v: Any, model: Any, C: Any = None, model_type: str = "mip", solver_pkg: str = "gurobi"
     ) -> None:
-        """Adds the activation to a linear or mixed-integer program, see `encoding`."""
+        """Adds the activation to a linear or mixed-integer program, see `encoding`.
+
+        Args:
+            v: variables of the pre-activations, nested lists of the neurons' shape.
+            model: the solver's, which has a variable `zero`.
+            C, solver_pkg: of auto_LiRPA's signature; this operator has no use for them.
+            model_type: one of `encoding.MODEL_TYPES`.
+        """
         encode_activation(self, v[0], model, model_type)
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
@@ -199,6 +211,10 @@ def bound_operator(
     """The bound operator of a traced activation, of a class of its own.
 
     auto_LiRPA merges activations of the same class that read the same node; two grafted ones may differ.
+
+    Args:
+        attr: attributes of the exported node; `key` finds the traced module.
+        inputs, output_index, options: as auto_LiRPA passes them to every bound operator.
     """
     return type("BoundGraftedRelu", (BoundGraftedRelu,), {})(attr, inputs, output_index, options)
 

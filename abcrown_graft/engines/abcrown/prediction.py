@@ -1,4 +1,4 @@
-"""The original model's outputs on clean images, whatever goes wrong with some of them."""
+"""The original model's outputs on clean images, also where it fails on some of them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def predict(model: nn.Module, images: Tensor, size: int) -> Prediction:
     A part that does not fit into memory is halved until it does. One that fails otherwise is run image by image.
 
     Args:
+        model: from pixels `(batch, *shape)` to `(batch, outputs)`.
         images: `(n, *shape)`.
         size: images at once.
     """

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from abcrown_graft.files import parse_json
 
 POLL = 0.05  # seconds
 Report = Mapping[str, Any]
@@ -18,7 +19,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ended:
-    """The last thing that is known of a process.
+    """How a process ended.
 
     Attributes:
         code: exit code, negative for a signal; None if it was ended here because of what it wrote.
@@ -35,7 +36,7 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """One line."""
+        """How it ended, in one line."""
         if self.code is None:
             return self.words
         if self.killed:
@@ -44,7 +45,9 @@ class Ended:
         return f"α,β-CROWN ended {how}: {self.words}"
 
 
-def follow(command: Sequence[str], reports: Path, log: Path, patience: float | None = None) -> Iterator[Report | Ended]:
+def follow(
+    command: Sequence[str], reports: Path, log: Path, patience: float | None = None
+) -> Generator[Report | Ended, None, None]:
     """Runs a command, yields its reports as they come, and at last how it ended.
 
     The process gets a session of its own and a standard input that ends when this process does. When it ends, or the
@@ -96,7 +99,7 @@ def _new_lines(process: subprocess.Popen[bytes], lines: Any, patience: float | N
 
 def _parsed(line: bytes) -> Report | Ended:
     try:
-        report = json.loads(line)
+        report = parse_json(line.decode())
     except ValueError:
         report = None
     if isinstance(report, dict):

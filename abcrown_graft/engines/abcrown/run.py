@@ -1,4 +1,4 @@
-"""Has the tasks of a batch done by α,β-CROWN, in as many processes as it takes."""
+"""Lets α,β-CROWN do the tasks of a batch, in as many processes as it takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from abcrown_graft.config.config import Config
 from abcrown_graft.engines.abcrown.job import FINDING_KIND, LAST, Job, Task, write_job
-from abcrown_graft.engines.abcrown.locate import Search
+from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.engines.abcrown.process import Ended, Report, follow
 from abcrown_graft.errors import EngineError, FileFormatError
 from abcrown_graft.files import load_tensors
@@ -39,12 +39,12 @@ class Finding:
 
 def do_tasks(
     config: Config,
-    found: Search,
+    found: Installation,
     instances: Mapping[str, Tensor],
     tasks: Sequence[Task],
     log: Path,
     child: Sequence[str] = CHILD,
-) -> Iterator[Finding]:
+) -> Generator[Finding, None, None]:
     """Yields a finding for each task, in order.
 
     A process that fails, or ends before its tasks are done, leaves an `error` (`out_of_memory` if it was killed) for
@@ -75,7 +75,7 @@ def patience(config: Config) -> float | None:
     return 10 * longest + 600 if math.isfinite(longest) else None
 
 
-def _one_process(job: Job, command: Sequence[str], log: Path, patience: float | None) -> Iterator[Finding]:
+def _one_process(job: Job, command: Sequence[str], log: Path, patience: float | None) -> Generator[Finding, None, None]:
     """The findings of one process; the last one is an error if it ended early."""
     ready, waiting, begun = False, list(job.tasks), time.perf_counter()
     with closing(follow(command, job.reports, log, patience)) as reports:

@@ -37,13 +37,19 @@ class Outcome:
 
 
 def failed(reason: str, seconds: float = 0.0, out_of_memory: bool = False) -> Outcome:
-    """An instance without an answer."""
+    """An instance without an answer.
+
+    Args:
+        reason: what went wrong, in one line.
+        seconds: that it took.
+        out_of_memory: whether that was for want of memory.
+    """
     verdict = Verdict.OUT_OF_MEMORY if out_of_memory else Verdict.ERROR
     return Outcome(verdict, str(verdict), seconds, reason=reason)
 
 
 def outcome_of(report: Mapping[str, Any]) -> Outcome:
-    """What the report on an instance says; a report that says it badly is an `error`.
+    """The outcome that the report on an instance states; a malformed report is an `error`.
 
     α,β-CROWN's `unknown` is a `timeout` if the instance had its time.
     """

@@ -37,6 +37,7 @@ def instance(folder: str, row: int, specification: Mapping[str, Any]) -> dict[st
     """One image as a data set of α,β-CROWN's: normalised pixels and bounds, `(1, *shape)`.
 
     Args:
+        folder: of the job.
         row: of the image among the job's instances.
         specification: α,β-CROWN's section of that name; the job says all of it already.
     """

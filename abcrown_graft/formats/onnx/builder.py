@@ -11,7 +11,6 @@ from torch import Tensor
 from abcrown_graft.errors import ModelError, UnsupportedError
 from abcrown_graft.formats.onnx.values import Shape
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
 from abcrown_graft.network.graph import Network, Node
 
 MAX_NUMBERS = 2**24  # of one tensor; what is larger would take hours to bound, or is a damaged file
@@ -50,9 +49,10 @@ class Builder:
         if not all(bool(t.isfinite().all()) for t in constants):
             raise ModelError("a weight is NaN or infinite")
         zero = torch.zeros((), dtype=torch.float64)  # the meta device would take seconds to set up
-        shape = tuple(apply(operator, *(zero.expand(1, *self._nodes[source].shape) for source in inputs)).shape[1:])
+        shape = tuple(operator.value(*(zero.expand(1, *self._nodes[source].shape) for source in inputs)).shape[1:])
         check_size(shape)
-        self._size += 0 if isinstance(operator, op.Reshape) else math.prod(shape)
+        keeps_numbers = isinstance(operator, op.AffineOperator) and operator.keeps_numbers
+        self._size += 0 if keeps_numbers else math.prod(shape)
         if self._size > MAX_IN_ALL:
             raise UnsupportedError(f"the network's tensors have more than {MAX_IN_ALL} numbers in all")
         self._nodes[name] = Node(name, operator, inputs, shape)

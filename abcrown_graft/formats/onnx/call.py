@@ -142,9 +142,16 @@ class Call:
             rearrange: the operator on arrays; it may put in zeros.
             part: as in `add`.
         """
+        if isinstance(value, Variable):
+            return self.moved(value, shape, rearrange, part)
         check_size(shape)
-        if isinstance(value, Constant):
-            return Constant(rearrange(value.array))
+        return Constant(rearrange(value.array))
+
+    def moved(
+        self, value: Variable, shape: Shape, rearrange: Callable[[np.ndarray], np.ndarray], part: str = ""
+    ) -> Variable:
+        """`rearranged` of a variable."""
+        check_size(shape)
         size = np.prod(value.shape, dtype=np.int64)
         numbers = np.arange(1, size + 1).reshape(value.shape)
         index = rearrange(numbers)

@@ -17,7 +17,7 @@ from abcrown_graft.formats.onnx.values import Constant, Operand, Shape
 
 OPSETS = range(7, 29)
 """Versions of ONNX's operators whose rules are known: since 7 operators broadcast as they do today."""
-PRECISIONS = {TensorProto.FLOAT: torch.float32, TensorProto.DOUBLE: torch.float64}
+PRECISIONS: dict[int, torch.dtype] = {TensorProto.FLOAT: torch.float32, TensorProto.DOUBLE: torch.float64}
 
 
 def opset_of(path: Path, model: onnx.ModelProto) -> int:

@@ -44,7 +44,7 @@ def folded(call: Call, function: Callable[..., np.ndarray]) -> Constant | None:
 def expanded(call: Call, value: Variable, shape: Shape, part: str) -> str:
     """Name of a node that holds the variable, broadcast to `shape`, in the usual layout."""
     if np.prod(value.shape) != np.prod(shape):
-        value = call.rearranged(value, shape, lambda array: np.broadcast_to(array, shape), part)
+        value = call.moved(value, shape, lambda array: np.broadcast_to(array, shape), part)
     return call.laid_out(value, layout(shape))
 
 

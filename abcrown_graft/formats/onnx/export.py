@@ -17,7 +17,6 @@ from abcrown_graft import __version__
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.files import write_atomically
 from abcrown_graft.formats.onnx.export_graph import OnnxGraph
-from abcrown_graft.formats.onnx.export_rules import write
 from abcrown_graft.network.fingerprint import architecture_fingerprint, weights_fingerprint
 from abcrown_graft.network.graph import Network
 
@@ -44,7 +43,7 @@ def onnx_model(
     """A network as an ONNX model in float32, for one input at a time.
 
     Activation sites lend their names to the tensors they make. A grafted site is spelled out as
-    `A z + B + relu(R z - m)`, see `export_rules`; `read_onnx` makes it a site again.
+    `A z + B + relu(R z - m)`, see `network.operators.grafted_relu`; `read_onnx` makes it a site again.
 
     Args:
         network: input `(*shape)` becomes `(1, *shape)`.
@@ -52,14 +51,14 @@ def onnx_model(
         about: further metadata. Fingerprints of the network that is written are always there.
 
     Raises:
-        UnsupportedError: the opset, or an operator that has no rule.
+        UnsupportedError: the opset, or an operator that it cannot say.
         ModelError: a weight is not finite in float32.
     """
     if opset not in OPSETS:
         raise UnsupportedError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
     graph = OnnxGraph(opset, (node.name for node in network.nodes))
     for node in network.nodes[1:]:
-        write(node.operator, graph, node, [network.by_name[name] for name in node.inputs])
+        node.operator.write_onnx(graph, node.inputs, network.input_shapes(node.name), node.name)
     ends = [(node.name, node.shape) for node in (network.input, network.output)]
     version = helper.make_opsetid("", opset)
     model = helper.make_model(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from pathlib import Path
 
 import onnx
@@ -13,9 +11,10 @@ from onnx import TensorProto
 from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
+from abcrown_graft import files
 from abcrown_graft.errors import FileFormatError
 
-GZIP_MAGIC = b"\x1f\x8b"
+LIMIT = files.Limit(2**31, "more than ONNX's format, protobuf, can hold; keep the weights in external data")
 
 
 def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -43,17 +42,11 @@ def read_bytes(path: Path) -> bytes:
     """The bytes of a file, decompressed if it is compressed by gzip.
 
     Raises:
-        FileFormatError: it is missing, unreadable, or truncated inside its compression.
+        FileFormatError: it is missing, no regular file, unreadable, truncated inside its compression, or more than
+            2 GiB.
     """
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except FileNotFoundError:
-        raise FileFormatError(f"{path}: no such file") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileFormatError(f"{path}: not a complete gzip file ({first_line(error)})") from None
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror})") from None
+    content = files.read_bytes(path, LIMIT)
+    return files.gunzip(path, content, LIMIT) if content.startswith(files.GZIP_MAGIC) else content
 
 
 def _load_external_data(path: Path, model: onnx.ModelProto) -> None:

@@ -42,6 +42,7 @@ class OnnxNetwork:
 
     Attributes:
         network: in float64, with a flat output. Sites have the names of the tensors that the activations make.
+        executed: the same, with an operator for every step that the file takes.
         input_name, output_name: of the file's tensors.
         input_shape, output_shape: as the file has them, for a batch of one; `network.input.shape` is the first
             without its leading one.
@@ -50,6 +51,7 @@ class OnnxNetwork:
     """
 
     network: Network
+    executed: Network
     input_name: str
     output_name: str
     input_shape: Shape
@@ -78,8 +80,8 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
     reading = _Reading(path, graph, opset, builder)
     output = reading.run({**constants, source.name: Variable(source.name, shape)}, target.name)
     compare_shapes(path, target, output.shape)
-    network = simplified(builder.network(output.node))
-    return OnnxNetwork(network, source.name, target.name, shape, output.shape, opset, dtype)
+    executed = builder.network(output.node)
+    return OnnxNetwork(simplified(executed), executed, source.name, target.name, shape, output.shape, opset, dtype)
 
 
 def simplified(network: Network) -> Network:

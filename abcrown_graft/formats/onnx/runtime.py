@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from abcrown_graft.bounds.evaluation import value_and_rounding
 from abcrown_graft.errors import ModelError, UnsupportedError
-from abcrown_graft.formats.onnx.model_file import GZIP_MAGIC, first_line, read_bytes
+from abcrown_graft.files import GZIP_MAGIC, check_regular
+from abcrown_graft.formats.onnx.model_file import first_line, read_bytes
 from abcrown_graft.formats.onnx.reader import OnnxNetwork, numpy_dtype
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-"""Relative to the largest output, or absolute below one."""
 FATAL_ONLY = 4
 
 
@@ -74,34 +74,40 @@ def check_against_onnxruntime(
     path: str | os.PathLike[str],
     box: Box,
     n: int = 8,
-    tolerance: float | None = None,
     module: OnnxruntimeModule | None = None,
 ) -> float:
-    """Compares a network with its file at random points; the largest relative difference.
+    """Compares a network with its file at random points; the largest difference.
+
+    They may differ by what rounding in the file's precision explains at that point, see `bounds/evaluation.py`.
 
     Args:
         network: from `read_onnx(path)`.
         path: of the file.
         box: of inputs, `(batch, *network input shape)`; each of its boxes gets n points.
         n: number of points.
-        tolerance: None for that of the file's precision in `TOLERANCE`.
         module: the file, if it is open already.
 
     Raises:
         UnsupportedError: onnxruntime is not installed.
         ModelError: onnxruntime refuses the file, an output is not finite, or outputs differ.
     """
-    tolerance = TOLERANCE[network.dtype] if tolerance is None else tolerance
     points = _random_points(box, n).to(network.dtype)
-    theirs = (module or OnnxruntimeModule(network, path))(points)
-    ours = evaluate(network.network, points.to(network.network.dtype)).double()
+    theirs = (module or OnnxruntimeModule(network, path))(points).cpu()
+    at = points.to(network.network.device, torch.float64)
+    ours = evaluate(network.network.to(dtype=torch.float64), at).cpu()
     if not (ours.isfinite().all() and theirs.isfinite().all()):
         raise ModelError(f"{path}: an output is NaN or infinite at a point of the box")
-    scale = theirs.abs().amax(1, keepdim=True).clamp(min=1)
-    worst = float(((ours - theirs).abs() / scale).max())
-    if not worst <= tolerance:
-        raise ModelError(f"{path}: outputs differ from onnxruntime's by {worst:.3g}, more than {tolerance:g}")
-    return worst
+    units = value_and_rounding(network.executed, points)[1].cpu()
+    eps = torch.finfo(network.dtype).eps / 2 + torch.finfo(torch.float64).eps  # theirs, and ours
+    difference, allowed = (ours - theirs).abs(), units.view_as(ours) * eps + torch.finfo(torch.float32).tiny
+    wrong = ~(difference <= allowed)
+    if bool(wrong.any()):
+        worst = int(torch.where(wrong, difference, -1).argmax())
+        raise ModelError(
+            f"{path}: outputs differ from onnxruntime's by {float(difference.flatten()[worst]):.3g}, and rounding "
+            f"explains {float(allowed.flatten()[worst]):.3g}"
+        )
+    return float(difference.max())
 
 
 def run_onnxruntime(network: OnnxNetwork, path: str | os.PathLike[str], points: Tensor) -> Tensor:
@@ -125,6 +131,7 @@ def _session(path: Path) -> Any:
     options.log_severity_level = FATAL_ONLY
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # as it is written
     options.intra_op_num_threads = 1
+    check_regular(path)
     with path.open("rb") as file:
         compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     source = read_bytes(path) if compressed else str(path)  # from a path, external data are found

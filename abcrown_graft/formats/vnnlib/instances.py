@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abcrown_graft.errors import FileFormatError
-from abcrown_graft.files import write_atomically
+from abcrown_graft.files import Limit, read_text, write_atomically
 from abcrown_graft.formats.vnnlib.read import existing
+
+LIMIT = Limit(2**26, "which no list of instances is")
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[Line]:
         FileFormatError: the list is missing or empty, or a line is none of these; the message says which.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(_rows(path, file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: cannot be read ({error})") from None
+    rows = list(_rows(path, io.StringIO(read_text(path, LIMIT), newline="")))
     if not rows:
         raise FileFormatError(f"{path}: no instances")
     return [_line(path, number, row, len(rows[0][1])) for number, row in rows]

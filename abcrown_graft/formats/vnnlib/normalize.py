@@ -17,7 +17,7 @@ def normalized_box(box: Box, mean: Tensor, std: Tensor) -> Box:
     """All `(x - mean) / std` for x in a float64 box, in float64: exact quotients, rounded outwards.
 
     Args:
-        box: `(batch, *shape)`.
+        box: `(batch, *shape)`, finite.
         mean, std: positive standard deviations; both broadcast to `shape`.
     """
     return Box(_quotients(box.lower, mean, std, below), _quotients(box.upper, mean, std, above))
@@ -30,4 +30,4 @@ def _quotients(bounds: Tensor, mean: Tensor, std: Tensor, rounded: Callable[[Fra
 
     operands = (tensor.double().expand_as(bounds).flatten().tolist() for tensor in (bounds, mean, std))
     found = [quotient(*numbers) for numbers in zip(*operands, strict=True)]
-    return torch.tensor(found, dtype=torch.float64).view_as(bounds)
+    return torch.tensor(found, dtype=torch.float64, device=bounds.device).view_as(bounds)

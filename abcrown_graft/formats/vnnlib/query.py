@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 from abcrown_graft.errors import FileFormatError, UnsupportedError
-from abcrown_graft.formats.vnnlib.disjuncts import normal_form
-from abcrown_graft.formats.vnnlib.formula import Atom, Formula
+from abcrown_graft.formats.vnnlib.disjuncts import NormalForm
+from abcrown_graft.formats.vnnlib.formula import Atom
 from abcrown_graft.formats.vnnlib.rounding import above, below, literal_row
 
 MAX_NUMBERS = 50_000_000  # of all boxes, and of all rows
@@ -57,17 +57,17 @@ Interval = tuple[Fraction | None, Fraction | None]
 """Lower and upper bound, None where there is none."""
 
 
-def make_queries(formula: Formula, inputs: int, outputs: int) -> list[Query]:
-    """The counterexamples that a formula describes, by their boxes, in the formula's order.
+def make_queries(form: NormalForm, inputs: int, outputs: int) -> list[Query]:
+    """The counterexamples that a formula in normal form describes, by their boxes, in the formula's order.
 
     Boxes are rounded outwards: no input of the formula is lost. Boxes that are empty before that are dropped;
     no query at all means that there is no counterexample.
 
     Raises:
         FileFormatError: an input without a lower or upper bound, or nothing is said of outputs.
-        UnsupportedError: too many disjuncts, or numbers that float64 does not hold.
+        UnsupportedError: numbers that float64 does not hold, or too many of them.
     """
-    common, disjuncts = normal_form(formula)
+    common, disjuncts = form
     _check_size(common, disjuncts, outputs)
     base = _tighten({}, common)
     common = [atom for atom in common if not atom.bounds_input]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import itertools
+import logging
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from abcrown_graft.errors import AbcrownGraftError, FileFormatError
+from abcrown_graft.files import GZIP_MAGIC, Limit, gunzip, read_bytes
+from abcrown_graft.files.read import decode
+from abcrown_graft.formats.vnnlib.disjuncts import normal_form
 from abcrown_graft.formats.vnnlib.expression import tokens
 from abcrown_graft.formats.vnnlib.formula import Formula
 from abcrown_graft.formats.vnnlib.interface import Interface
 from abcrown_graft.formats.vnnlib.query import Query, make_queries
+from abcrown_graft.formats.vnnlib.trivial import remark_on
 from abcrown_graft.formats.vnnlib.version1 import parse_version1
 from abcrown_graft.formats.vnnlib.version2 import parse_version2
 
-MAX_BYTES = 2**26  # of text; a compressed file can claim to be anything
-GZIP = b"\x1f\x8b"
+log = logging.getLogger(__name__)
+
+LIMIT = Limit(2**26, "more than is read of a property; split the file")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +31,14 @@ class Property:
 
     Attributes:
         interface: what it declares of the network.
-        queries: one for each box of inputs. None at all: no input satisfies the assertions, every network
-            has the property.
+        queries: one for each box of inputs. None at all: nothing satisfies the assertions, every network has the
+            property.
+        warning: why every network has the property, or none, if that is seen; names file and line.
     """
 
     interface: Interface
     queries: tuple[Query, ...]
+    warning: str | None = None
 
 
 def read_vnnlib(path: str | os.PathLike[str], inputs: int | None = None, outputs: int | None = None) -> list[Query]:
@@ -51,7 +56,10 @@ def read_vnnlib(path: str | os.PathLike[str], inputs: int | None = None, outputs
 
 
 def read_property(path: str | os.PathLike[str], inputs: int | None = None, outputs: int | None = None) -> Property:
-    """Declarations and queries of a property; arguments and errors as of `read_vnnlib`."""
+    """Declarations and queries of a property; arguments and errors as of `read_vnnlib`.
+
+    That every network has the property, or none, is logged as a warning.
+    """
     text = _read_text(Path(path))
     try:
         interface, formula = _parse(text)
@@ -60,10 +68,16 @@ def read_property(path: str | os.PathLike[str], inputs: int | None = None, outpu
                 raise FileFormatError(
                     f"{declared.size} elements of {declared.name} are declared, the network has {size}"
                 )
-        queries = make_queries(formula, interface.input.size, interface.output.size)
+        form = normal_form(formula)
+        queries = make_queries(form, interface.input.size, interface.output.size)
     except AbcrownGraftError as error:
         raise type(error)(f"{path}: {error}") from None
-    return Property(interface, tuple(queries))
+    remark = remark_on(form, reachable=bool(queries))
+    if remark is None:
+        return Property(interface, tuple(queries))
+    warning = f"{path}:{remark.line}: {remark.text}"
+    log.warning("%s", warning)
+    return Property(interface, () if remark.holds else tuple(queries), warning)
 
 
 def read_formula(path: str | os.PathLike[str]) -> Formula:
@@ -101,16 +115,5 @@ def existing(path: Path) -> Path:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        with existing(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if content.startswith(GZIP):
-            with gzip.open(io.BytesIO(content)) as unpacked:
-                content = unpacked.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise FileFormatError(f"{path}: more than {MAX_BYTES} bytes of text; split the file")
-        return content.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{path}: cannot be read completely ({error})") from None
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
+    content = read_bytes(existing(path), LIMIT)
+    return decode(path, gunzip(path, content, LIMIT) if content.startswith(GZIP_MAGIC) else content)

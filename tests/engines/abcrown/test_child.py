@@ -27,7 +27,7 @@ def ended(folder: Path, monkeypatch: pytest.MonkeyPatch, *reports: Any) -> tuple
 
     job = SimpleNamespace(reports=folder / "reports.jsonl")
     job.reports.touch()
-    monkeypatch.setattr(child, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(child, "_end_with_parent", lambda folder: None)
     monkeypatch.setattr(child, "read_job", lambda folder: job)
     monkeypatch.setattr(child, "_reports", made)
     code = child.main(str(folder))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from abcrown_graft.config.load import load_config
-from abcrown_graft.engines.abcrown.instances import instance_tensors, normalised, pixels, rounded
+from abcrown_graft.engines.abcrown.instances import instance_tensors, normalised, pixels
 from abcrown_graft.geometry.robustness import Robustness
 from abcrown_graft.verify.case import image_cases
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
@@ -77,12 +76,3 @@ def test_normalising_is_undone() -> None:
     values = torch.rand(2, 3, 4, 4, dtype=torch.float64)
     assert torch.allclose(pixels(CONFIG, normalised(CONFIG, values)), values, atol=1e-12)
     assert torch.equal(normalised(load_config(None), values), values)
-
-
-def test_rounding_never_passes_the_value() -> None:
-    values = torch.randn(1000, dtype=torch.float64)
-    down, up = rounded(values, -math.inf), rounded(values, math.inf)
-    assert (down.double() <= values).all() and (up.double() >= values).all()
-    assert torch.equal(torch.nextafter(down, torch.full_like(down, math.inf)), up), "neighbours"
-    exact = values.float().double()
-    assert torch.equal(rounded(exact, -math.inf).double(), exact)

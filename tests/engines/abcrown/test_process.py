@@ -130,15 +130,18 @@ def test_progress_bars_do_not_hide_the_last_words(tmp_path: Path) -> None:
     assert run(tmp_path, "sys.stderr.write('10%\\r20%\\r  \\n')")[-1].words == "20%"
 
 
-def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    """The child of `plugin.child` watches its standard input, which the parent holds open."""
-    watch = "from abcrown_graft.engines.abcrown.child import _end_with_parent\n_end_with_parent()"
+def test_the_child_ends_when_its_parent_is_killed_and_removes_the_job(tmp_path: Path) -> None:
+    """It watches its standard input, which the parent holds open."""
+    (job := tmp_path / "job").mkdir()
+    (job / "instances.safetensors").write_bytes(b"images")
+    watch = f"from abcrown_graft.engines.abcrown.child import _end_with_parent\n_end_with_parent({str(job)!r})"
     read, write = os.pipe()
     child = subprocess.Popen([sys.executable, "-c", watch], stdin=read, start_new_session=True)
     os.close(read)
     assert child.poll() is None
     os.close(write)
     assert child.wait(60) == -signal.SIGKILL
+    assert not job.exists()
 
 
 def test_reports_are_json_of_any_number(tmp_path: Path) -> None:

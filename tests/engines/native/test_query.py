@@ -98,7 +98,9 @@ def test_all_boxes_of_a_property_count(
 
 def test_no_input_at_all_is_verified(network: Path, tmp_path: Path) -> None:
     empty = "(assert (<= X_0 -2.0))(assert (>= Y_0 -1.0))"
-    assert verify_query(network, written(tmp_path, HEAD + BOX + empty), 60).verdict is Verdict.VERIFIED
+    answer = verify_query(network, written(tmp_path, HEAD + BOX + empty), 60)
+    assert answer.verdict is Verdict.VERIFIED
+    assert "contradict" in answer.reason and "every network has the property (unsat)" in answer.reason
 
 
 def test_no_time_is_a_timeout(network: Path, tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ def test_wrong_lines_are_named(folder, text, message):
 
 
 def test_no_list(folder):
-    with pytest.raises(FileFormatError, match=r"none\.csv: cannot be read"):
+    with pytest.raises(FileFormatError, match=r"none\.csv: no such file"):
         read_instances(folder / "none.csv")
     (folder / "binary.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(FileFormatError, match=r"binary\.csv: cannot be read"):
+    with pytest.raises(FileFormatError, match=r"binary\.csv: not a text file in UTF-8"):
         read_instances(folder / "binary.csv")
 
 

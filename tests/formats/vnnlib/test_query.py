@@ -7,6 +7,7 @@ import pytest
 
 from abcrown_graft.errors import FileFormatError, UnsupportedError
 from abcrown_graft.formats.vnnlib import query
+from abcrown_graft.formats.vnnlib.disjuncts import normal_form
 from abcrown_graft.formats.vnnlib.query import Clause, Query, make_queries
 from abcrown_graft.formats.vnnlib.version1 import parse_version1
 
@@ -15,7 +16,7 @@ UNIT = "(assert (>= X_0 0)) (assert (<= X_0 1)) (assert (>= X_1 0)) (assert (<= 
 
 
 def queries(assertions: str) -> list[Query]:
-    return make_queries(parse_version1(HEAD + assertions)[1], 2, 2)
+    return make_queries(normal_form(parse_version1(HEAD + assertions)[1]), 2, 2)
 
 
 def plain(found: list[Query]) -> list[tuple]:

@@ -5,6 +5,7 @@ import gzip
 import pytest
 
 from abcrown_graft.errors import FileFormatError, UnsupportedError
+from abcrown_graft.files import Limit
 from abcrown_graft.formats.vnnlib import read
 from abcrown_graft.formats.vnnlib.read import existing, read_property, read_vnnlib
 
@@ -90,9 +91,9 @@ def test_no_prefix_of_a_compressed_file_is_a_property(tmp_path):
     [
         (b"", "X_0 is not declared; is the file complete"),
         (b"\xff\xfe(", "not a text file"),
-        (b"\x1f\x8bnothing", "cannot be read completely"),
-        (gzip.compress(TEXT.encode())[:-5], "cannot be read completely"),
-        (gzip.compress(TEXT.encode()) + b"more", "cannot be read completely"),
+        (b"\x1f\x8bnothing", "not a complete gzip file"),
+        (gzip.compress(TEXT.encode())[:-5], "not a complete gzip file"),
+        (gzip.compress(TEXT.encode()) + b"more", "not a complete gzip file"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, content, message):
@@ -103,7 +104,7 @@ def test_damaged_files_are_refused(tmp_path, content, message):
 def test_a_flipped_byte_in_a_compressed_file_is_noticed(tmp_path):
     whole = bytearray(gzip.compress(TEXT.encode(), mtime=0))
     whole[-6] ^= 1  # of the checksum
-    with pytest.raises(FileFormatError, match="cannot be read completely"):
+    with pytest.raises(FileFormatError, match="not a complete gzip file"):
         read_vnnlib(write(tmp_path, bytes(whole)))
 
 
@@ -116,10 +117,33 @@ def test_missing_files_and_folders(tmp_path):
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_file_of_any_size_is_not_taken_into_memory(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(read, "MAX_BYTES", 1000)
-    with pytest.raises(FileFormatError, match="more than 1000 bytes of text"):
+    monkeypatch.setattr(read, "LIMIT", Limit(1000, "split the file"))
+    with pytest.raises(FileFormatError, match="(larger than|decompresses to more than) 1000 bytes, split the file"):
         read_vnnlib(write(tmp_path, pack(TEXT.encode() + b" " * 1000)))
 
 
 def test_an_empty_box_leaves_no_query(tmp_path):
     assert read_vnnlib(write(tmp_path, TEXT.replace("X_1 -0.5", "X_1 0.75"))) == []
+
+
+def test_a_property_that_every_network_has_is_told_with_file_and_line(tmp_path, caplog):
+    found = read_property(path := write(tmp_path, TEXT.replace("X_1 -0.5", "X_1 0.75")))
+    why = "lines 7 and 8 contradict each other: there is no counterexample, and every network has the property (unsat)"
+    assert found.queries == ()
+    assert found.warning == f"{path}:8: {why}"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", found.warning)]
+
+
+def test_so_is_one_that_no_network_has(tmp_path, caplog):
+    found = read_property(path := write(tmp_path, TEXT.replace("(<= Y_0 -1)", "(or (<= Y_0 1) (>= Y_0 0))")))
+    assert (
+        found.warning == f"{path}:9: line 9 allows every output: every input of the box is a counterexample, and "
+        "no network has the property (sat)"
+    )
+    assert len(found.queries) == 1, "the counterexample is still to be found"
+    assert caplog.messages == [found.warning]
+
+
+def test_an_ordinary_property_is_nothing_to_tell(tmp_path, caplog):
+    assert read_property(write(tmp_path, TEXT)).warning is None
+    assert not caplog.records

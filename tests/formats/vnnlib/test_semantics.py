@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from vnncomp import parse_property
 
 from abcrown_graft.errors import AbcrownGraftError
+from abcrown_graft.formats.vnnlib.disjuncts import normal_form
 from abcrown_graft.formats.vnnlib.query import Query, make_queries
+from abcrown_graft.formats.vnnlib.trivial import remark_on
 from abcrown_graft.formats.vnnlib.version1 import parse_version1
 
 INPUTS, OUTPUTS = 2, 3
@@ -90,7 +92,7 @@ def text_of(formula) -> str:
 def queries_of(formula) -> list[Query]:
     """Comparisons whose variables cancel out are refused, so nothing is to be compared then."""
     try:
-        return make_queries(parse_version1(text_of(formula))[1], INPUTS, OUTPUTS)
+        return make_queries(normal_form(parse_version1(text_of(formula))[1]), INPUTS, OUTPUTS)
     except AbcrownGraftError as error:
         assume("between numbers" not in str(error))
         raise
@@ -111,6 +113,18 @@ def test_a_point_is_in_a_query_exactly_if_the_text_holds_there(formula, seed):
     for x, y, names in points(seed, [Fraction(k, 4) for k in range(-9, 10)], 60):
         meant = all(holds(part, names) for part in (*BOUNDS, ("<=", "Y_0", "2"), formula))
         assert any(contains(query, x, y) for query in queries) == meant
+
+
+@settings(max_examples=100, deadline=None)
+@given(formulas(QUARTERS), st.integers(0, 1000))
+def test_what_is_remarked_on_a_property_is_so_at_every_point(formula, seed):
+    queries = queries_of(formula)
+    remark = remark_on(normal_form(parse_version1(text_of(formula))[1]), reachable=bool(queries))
+    assert remark is not None or queries
+    if remark is not None:
+        for _, _, names in points(seed, [Fraction(k, 4) for k in range(-9, 10)], 60):
+            meant = all(holds(part, names) for part in (*BOUNDS, ("<=", "Y_0", "2"), formula))
+            assert remark.holds and not meant, "Y_0 is bounded, so not every output is unsafe"
 
 
 @settings(max_examples=100, deadline=None)
@@ -168,7 +182,7 @@ def damaged(draw) -> str:
 def test_a_damaged_text_is_refused_or_means_what_it_says(text):
     try:
         interface, formula = parse_version1(text)
-        queries = make_queries(formula, interface.input.size, interface.output.size)
+        queries = make_queries(normal_form(formula), interface.input.size, interface.output.size)
     except AbcrownGraftError as error:
         assert "\n" not in str(error)
         return

@@ -56,7 +56,8 @@ class _Tree:
 
     def maximum(self) -> str:
         """Name of the node that holds the largest number of every window."""
-        at = list(itertools.product(*(range(size) for size in self.places.kernel)))
+        height, width = self.places.kernel
+        at = list(itertools.product(range(height), range(width)))
         if len(at) == 1:
             return self._read(at[0])
         last = len(at) == 2
