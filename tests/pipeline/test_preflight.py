@@ -69,9 +69,9 @@ def test_a_mistake_is_found_before_anything_is_written(
 
 def test_a_sound_configuration_gives_what_all_stages_depend_on(tmp_path: Path) -> None:
     config = miniature(tmp_path)
-    facts = preflight(config)
-    assert facts.data == {split: inputs.images(config, split).fingerprint for split in ("train", "test")}
-    assert facts.architecture == inputs.untrained_model(config).identity.architecture
+    found = preflight(config)
+    assert found.data == {split: inputs.images(config, split).fingerprint for split in ("train", "test")}
+    assert found.architecture == inputs.untrained_model(config).identity.architecture
     assert not (tmp_path / "out").exists()
 
 
