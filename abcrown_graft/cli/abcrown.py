@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abcrown_graft import __version__
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.cli.errors import FAILED, guarded
 from abcrown_graft.cli.lines import closing_lines, opening_lines, result_lines, verdict_line
 from abcrown_graft.config.config import Config
@@ -99,7 +100,8 @@ def _run(verification: Verification | PropertyVerification) -> list[InstanceResu
 
     _print(opening_lines(verification))
     found = dict(verification.results.done)
-    with progress_bar("verifying", len(verification.indices), verification.config["general.progress"]) as bar:
+    progress = verification.config.settings(GeneralOptions).progress
+    with progress_bar("verifying", len(verification.indices), progress) as bar:
         bar.advance(len(found))
         for result in verification.run():
             found[result.index] = result

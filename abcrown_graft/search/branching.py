@@ -1,4 +1,4 @@
-"""Which neuron to split next: a registry of rules, with α,β-CROWN's names and options."""
+"""Which neuron to split next: rules, with α,β-CROWN's names and options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from abcrown_graft.core.core import Core
 from abcrown_graft.core.dual import Optimized, dual_bound
-from abcrown_graft.registry import Registry
 
 REDUCE = {"min": torch.minimum, "max": torch.maximum, "mean": lambda a, b: (a + b) / 2}
 
@@ -27,8 +26,6 @@ class BranchingSettings:
 
 Rule = Callable[[Core, Optimized, BranchingSettings], Tensor]
 """The neuron to split of each subproblem, `(batch,)`; every subproblem has one that is free."""
-
-BRANCHING: Registry[Rule] = Registry("branching method")
 
 
 def gap_scores(core: Core, found: Optimized) -> Tensor:
@@ -48,13 +45,11 @@ def intercept_scores(core: Core, found: Optimized) -> Tensor:
     return torch.where(found.duals.split == 0, score, -1.0)
 
 
-@BRANCHING.register("babsr")
 def babsr(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
     """The neuron of the largest estimated improvement, ties broken by the intercept term."""
     return (gap_scores(core, found) + 1e-3 * intercept_scores(core, found)).argmax(0)
 
 
-@BRANCHING.register("random")
 def random(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
     """A free neuron at random."""
     generator = torch.Generator().manual_seed(settings.seed)
@@ -62,7 +57,6 @@ def random(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
     return torch.where(found.duals.split == 0, chance, -1.0).argmax(0)
 
 
-@BRANCHING.register("kfsb")
 def kfsb(core: Core, found: Optimized, settings: BranchingSettings) -> Tensor:
     """Filtered smart branching: the best `candidates` of two scores are tried, the best pair of children wins.
 

@@ -24,7 +24,6 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from abcrown_graft.errors import UnsupportedError
-from abcrown_graft.registry import Registry
 from abcrown_graft.search.mip_program import Program
 from abcrown_graft.verdict import Verdict
 
@@ -54,14 +53,11 @@ Accept = Callable[[np.ndarray], bool]
 Solver = Callable[[Program, float, int, Accept], Outcome]
 """Given a program, `time.perf_counter()` at the deadline, threads, and who judges solutions."""
 
-SOLVERS: Registry[Solver] = Registry("MIP solver")
-
 
 class SolverUnavailableError(UnsupportedError):
     """A solver that is not installed, or whose licence does not admit the program."""
 
 
-@SOLVERS.register("gurobi")
 def solve_gurobi(program: Program, deadline: float, threads: int, accept: Accept) -> Outcome:
     """Minimises below zero until nothing is left, or a solution is accepted.
 
@@ -144,7 +140,6 @@ def _watched(grb: Any, model: Any, accept: Accept) -> tuple[bool, list[Exception
     return bool(accepted), raised
 
 
-@SOLVERS.register("highs")
 def solve_highs(program: Program, deadline: float, threads: int, accept: Accept) -> Outcome:
     """Asks for a solution whose objective is not positive; if it is rejected, for the least."""
     first = _run_highs(program, deadline, threads, {"mip_max_improving_sols": 1})

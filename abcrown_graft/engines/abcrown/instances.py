@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from abcrown_graft.assembly.options import DataOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.nn.normalize import Normalize
 from abcrown_graft.verify.problem import Batch
@@ -50,5 +51,6 @@ def rounded(values: Tensor, towards: float) -> Tensor:
 
 
 def _normalization(config: Config, images: Tensor) -> tuple[Tensor, Tensor]:
-    layer = Normalize(config["data.mean"], config["data.std"], images.shape[1])
+    pixels = config.settings(DataOptions)
+    layer = Normalize(pixels.mean, pixels.std, images.shape[1])
     return layer.mean.double().to(images.device), layer.std.double().to(images.device)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.abcrown.confirm import confirmed
@@ -33,6 +34,7 @@ from abcrown_graft.engines.native.verification import (
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.formats.results import ResultsFile
 from abcrown_graft.verdict import InstanceResult, Verdict
+from abcrown_graft.verify.options import SolverOptions, SpecificationOptions
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.recorder import InstabilityRecorder
 
@@ -81,13 +83,13 @@ class AbcrownVerification(Verification):
     def _part(self, subject: Subject, chosen: list[int]) -> Iterator[InstanceResult]:
         images, labels = (values[chosen].to(self.device) for values in (self.data.images, self.data.labels))
         batch = Batch(subject, self.settings, images, labels, chosen, self.specify)
-        decide_clean(batch, self.config["solver.batch_size"])
+        decide_clean(batch, self.config.settings(SolverOptions).batch_size)
         tasks = [task for k in range(len(chosen)) if (task := self._task(batch, k)) is not None]
         given = {task.row for task in tasks}
         with closing(self._findings(batch, tasks)) as findings:
             for k in range(len(chosen)):
                 result = self._result(batch, k, next(findings)) if k in given else batch.result(k)
-                if result.verdict is Verdict.FALSIFIED and self.config["general.save_adv_example"]:
+                if result.verdict is Verdict.FALSIFIED and self.config.settings(GeneralOptions).save_adv_example:
                     self._save_counterexample(result.index, batch.counterexamples[k])
                 yield result
 
@@ -155,7 +157,7 @@ def prepare_abcrown(config: Config, found: Search) -> AbcrownVerification:
     recorder = instability_recorder(config, model, data, METHODS)
     checked_counterexample_path(config)
     path = results_path(config, recorder)
-    kind, double = config["specification.robustness_type"], config["general.double_fp"]
+    kind, double = config.settings(SpecificationOptions).robustness_type, config.settings(GeneralOptions).double_fp
     settings = VerifySettings(effort.radius(config), kind, double=double)
     own = {"versions": [found.verifier.version, found.lirpa.version], "settings": _settings(config)}
     results = ResultsFile(path, run_header(config, model, data, indices, engine="abcrown", **own))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly.options import GeneralOptions, ModelOptions
 from abcrown_graft.assembly.rows import Row, check_network, configured_rows, is_single
 from abcrown_graft.assembly.subjects import OpenNetwork, open_model, open_onnx, read_case
 from abcrown_graft.config.config import Config
@@ -116,7 +117,8 @@ class PropertyVerification:
             else:
                 cases.append(case)
         settings = replace(self.settings, timeout=rows[0].timeout)
-        save = partial(self._save_counterexample, network) if self.config["general.save_adv_example"] else None
+        saving = self.config.settings(GeneralOptions).save_adv_example
+        save = partial(self._save_counterexample, network) if saving else None
         yield from verify_properties(network.subject, cases, settings, network.dtype, save)
 
     def _open(self, row: Row) -> OpenNetwork:
@@ -125,7 +127,7 @@ class PropertyVerification:
             network = open_onnx(row.onnx, self.device, double)
         else:
             assert self.model is not None
-            network = open_model(self.config["model.name"], self.model, self.device, double)
+            network = open_model(self.config.settings(ModelOptions).name, self.model, self.device, double)
         check_network(self.config, network.name, network.inputs, network.outputs)
         return network
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from abcrown_graft import __version__
 from abcrown_graft.assembly import effort, inputs
 from abcrown_graft.assembly.onnx_model import classifier, require_images
+from abcrown_graft.assembly.options import DataOptions, GeneralOptions, ModelOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
@@ -23,8 +24,10 @@ from abcrown_graft.files import check_writable
 from abcrown_graft.formats.counterexample import save_counterexample
 from abcrown_graft.formats.results import ResultsFile
 from abcrown_graft.geometry.robustness import Robustness
+from abcrown_graft.masks.options import InstabilityOptions
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.verdict import InstanceResult
+from abcrown_graft.verify.options import SpecificationOptions
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.recorder import NATIVE_METHODS, InstabilityRecorder
 from abcrown_graft.verify.run import verify_images
@@ -86,7 +89,7 @@ class Verification:
             chosen,
             self.settings,
             self.recorder,
-            self._save_counterexample if self.config["general.save_adv_example"] else None,
+            self._save_counterexample if self.config.settings(GeneralOptions).save_adv_example else None,
             self.specify,
         )
 
@@ -125,7 +128,7 @@ def checked_counterexample_path(config: Config) -> Path:
         OutputError: counterexamples are to be saved, and nothing can be written there.
     """
     path = counterexample_path(config)
-    if config["general.save_adv_example"]:
+    if config.settings(GeneralOptions).save_adv_example:
         check_writable(path)
     return path
 
@@ -140,7 +143,7 @@ def prepare_verification(config: Config) -> Verification:
     require_images(config)
     device = inputs.device(config)
     settings = effort.verify_settings(config)
-    model = None if config["model.onnx_path"] else inputs.configured_model(config)
+    model = None if config.settings(ModelOptions).onnx_path else inputs.configured_model(config)
     data = inputs.images(config)
     model = model or classifier(config, data)
     inputs.check_fit(data, model, config)
@@ -151,7 +154,7 @@ def prepare_verification(config: Config) -> Verification:
     torch.manual_seed(settings.seed)
     header = run_header(config, model, data, indices, engine="native", settings=asdict(settings))
     path = results_path(config, recorder)
-    saved = _seen_from(path, points) if config["general.save_adv_example"] else None
+    saved = _seen_from(path, points) if config.settings(GeneralOptions).save_adv_example else None
     results = ResultsFile(path, header, {"counterexamples": saved})
     return Verification(config, model, data, settings, specify, device, indices, results, recorder)
 
@@ -175,16 +178,17 @@ def instability_recorder(
     path = config.path("instability.dump", must_exist=False)
     if path is None:
         return None
+    pixels, counting = config.settings(DataOptions), config.settings(InstabilityOptions)
     about = {
         "dataset": data.name,
         "split": data.split,
         "data": data.fingerprint,
         "epsilon": _counted_radius(config),
-        "mean": config["data.mean"],
-        "std": config["data.std"],
-        "double_fp": config["general.double_fp"],
+        "mean": pixels.mean,
+        "std": pixels.std,
+        "double_fp": config.settings(GeneralOptions).double_fp,
     }
-    method, population = config["instability.method"], config["instability.population"]
+    method, population = counting.method, counting.population
     alpha = effort.alpha_settings(config)
     if population == "bab":
         about |= {key: config[key] for key in SCHEMA if key.startswith(LEFT_OPEN_BY) and key != "attack.cex_path"}
@@ -195,7 +199,7 @@ def instability_recorder(
 
 def _counted_radius(config: Config) -> float | None:
     """Of the boxes: those of clean accuracy are the images themselves."""
-    return 0.0 if config["specification.robustness_type"] == "clean-acc" else effort.radius(config)
+    return 0.0 if config.settings(SpecificationOptions).robustness_type == "clean-acc" else effort.radius(config)
 
 
 def run_header(
@@ -206,15 +210,16 @@ def run_header(
     Args:
         own: what else does, for one engine: its name and settings at least.
     """
+    model_options, pixels = config.settings(ModelOptions), config.settings(DataOptions)
     return {
         **own,
-        "model": config["model.name"] or Path(config["model.onnx_path"]).name,
+        "model": model_options.name or Path(model_options.onnx_path or "").name,
         "architecture": model.identity.architecture,
         "weights": model.identity.weights,
         "dataset": data.name,
         "split": data.split,
         "data": data.fingerprint,
-        "mean": config["data.mean"],
-        "std": config["data.std"],
+        "mean": pixels.mean,
+        "std": pixels.std,
         "indices": list(indices),
     }
