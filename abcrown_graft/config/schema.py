@@ -7,7 +7,7 @@ below and from what is registered there; a training method that a user's module 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Set, ValuesView
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -56,7 +56,7 @@ class Schema(Mapping[str, Option]):
 
     def __init__(self) -> None:
         self._known: Mapping[str, Option] = MappingProxyType({})
-        self._made_of = -1
+        self._made_of: tuple[Any, ...] = ()
 
     @cached_property
     def _values(self) -> tuple[Any, ...]:
@@ -66,11 +66,11 @@ class Schema(Mapping[str, Option]):
         return tuple(sorted(found, key=lambda value: isinstance(value, Registry)))
 
     def _options(self) -> Mapping[str, Option]:
-        """What is declared now."""
-        registries = [value for value in self._values if isinstance(value, Registry)]
-        count = sum(len(registry) for registry in registries)
-        if count != self._made_of:
-            self._known, self._made_of = _assemble([*_options_of(self._values), *passed_on()]), count
+        """What is declared now: made anew where a class of settings has been registered since."""
+        sources = tuple(_classes(self._values))
+        if sources != self._made_of:
+            declared = [option for source in sources for option in source.options()]
+            self._known, self._made_of = _assemble([*declared, *passed_on()]), sources
         return self._known
 
     def __getitem__(self, key: str) -> Option:
@@ -82,6 +82,14 @@ class Schema(Mapping[str, Option]):
     def __len__(self) -> int:
         return len(self._options())
 
+    def values(self) -> ValuesView[Option]:
+        """The options."""
+        return self._options().values()
+
+    def items(self) -> ItemsView[str, Option]:
+        """The options with their keys."""
+        return self._options().items()
+
 
 def _is_source(value: object, module: object) -> bool:
     if isinstance(value, type) and issubclass(value, DeclaresOptions):
@@ -89,13 +97,13 @@ def _is_source(value: object, module: object) -> bool:
     return isinstance(value, Registry)
 
 
-def _options_of(values: Iterable[Any]) -> Iterator[Option]:
-    """The options of classes of settings, and of those that are registered."""
+def _classes(values: Iterable[Any]) -> Iterator[type[DeclaresOptions]]:
+    """The classes of settings among `values`, and those that registries among them hold."""
     for value in values:
         if isinstance(value, Registry):
-            yield from _options_of(entry for entry in value.loaded() if isinstance(entry, type))
+            yield from _classes(entry for entry in value.loaded() if isinstance(entry, type))
         elif issubclass(value, DeclaresOptions):
-            yield from value.options()
+            yield value
 
 
 def _assemble(options: Iterable[Option]) -> Mapping[str, Option]:
