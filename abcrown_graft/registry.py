@@ -104,9 +104,9 @@ class Registry(Collection[str], Generic[T]):
         self._check(name)
         return self._about[name]
 
-    def has(self, name: str, property: str) -> bool:
-        """Whether the alternative called `name` has a property; ConfigError if the name is unknown."""
-        return property in self.about(name).properties
+    def having(self, property: str) -> frozenset[str]:
+        """The names of the alternatives that have a property."""
+        return frozenset(name for name, about in self._about.items() if property in about.properties)
 
     def _check(self, name: str) -> None:
         if name not in self._about:

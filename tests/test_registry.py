@@ -51,7 +51,7 @@ def test_a_declared_entry_is_imported_when_it_is_asked_for():
     assert registry.names() == ("json", "none") and "json" in registry
     assert registry.loaded() == ()
     assert registry.about("json") == About("text", "JSON", frozenset({"readable"}))
-    assert registry.has("json", "readable") and not registry.has("none", "readable")
+    assert registry.having("readable") == {"json"}
     assert registry["json"] is json.decoder.JSONDecoder
     assert registry.loaded() == (json.decoder.JSONDecoder,)
     with pytest.raises(ModuleNotFoundError):

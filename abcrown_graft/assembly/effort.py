@@ -86,7 +86,7 @@ def verify_settings(config: Config) -> VerifySettings:
 def _searched_together(config: Config) -> int:
     chosen, general = config.settings(BabOptions).instances, config.settings(GeneralOptions)
     verifier = general.complete_verifier
-    if COMPLETE.has(verifier, ONE_BY_ONE):
+    if verifier in COMPLETE.having(ONE_BY_ONE):
         if chosen not in (None, 1):
             where = f"{config.origin('bab.instances')}: bab.instances"
             raise ConfigError(f"{where}: {chosen}, but {verifier} solves its programs one by one; remove it")
@@ -192,7 +192,7 @@ def _check_input_split(config: Config, method: str, enabled: bool) -> None:
         raise _refusal(config, "bab.branching.method", f"chooses inputs; set {_SPLIT}.enable, or take another method")
     if enabled and not of_inputs and not config.is_default("bab.branching.method"):
         raise _refusal(config, "bab.branching.method", f"chooses neurons, but {_SPLIT}.enable is set; remove one")
-    if enabled and not COMPLETE.has(verifier, SPLITS_INPUTS):
+    if enabled and verifier not in COMPLETE.having(SPLITS_INPUTS):
         raise _refusal(config, "general.complete_verifier", f"splits no inputs, but {_SPLIT}.enable is set; remove one")
     if config.settings(ClipInputOptions).enabled and not enabled:
         raise _refusal(config, _CLIP, f"only boxes of inputs are clipped; set {_SPLIT}.enable, or remove it")

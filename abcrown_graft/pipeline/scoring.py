@@ -175,7 +175,7 @@ def _significance(
     images, labels = data.images.to(device), data.labels.to(device)
     score = config.settings(SignificanceOptions)
     heuristic = score.init if score.method == LEARNED else score.method
-    radius = inputs.epsilon(config) if HEURISTICS.has(heuristic, NEEDS_RADIUS) else None
+    radius = inputs.epsilon(config) if heuristic in HEURISTICS.having(NEEDS_RADIUS) else None
     learning = learn_settings(config) if score.method == LEARNED else None
     values = significance(network, images, labels, heuristic, score.batch_size, radius)
     if learning is None:

@@ -171,7 +171,7 @@ def _over_neurons(
 def _input_split(batch: Batch) -> InputSplit | None:
     """How inputs are split where that is what decides; None where it is not."""
     split = batch.settings.input_split
-    if split is None or not COMPLETE.has(batch.settings.complete_verifier, SPLITS_INPUTS):
+    if split is None or batch.settings.complete_verifier not in COMPLETE.having(SPLITS_INPUTS):
         return None
     return split if split.suits(batch.subject.exact) else None
 
