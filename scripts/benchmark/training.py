@@ -190,7 +190,7 @@ def our_loop(
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             x = (crop_flip(x, draws) if augment else x).contiguous(memory_format=layout)
             with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-                loss = fat_loss(model, x, y, settings, noise).loss
+                loss = fat_loss(model, x, y, settings.epsilon, settings.attack_step, WEIGHT, noise).loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
