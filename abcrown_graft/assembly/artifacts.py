@@ -23,6 +23,7 @@ from abcrown_graft.files import (
     replace_keeping,
     write_atomically,
 )
+from abcrown_graft.masks.options import SignificanceOptions
 
 DEFAULTS = {
     "train.checkpoint": "train.safetensors",
@@ -83,7 +84,7 @@ def artifact(config: Config, key: str) -> Path:
     if named is not None:
         return named
     folder = baseline_folder(config) if key in OF_BASELINE else output_folder(config)
-    return folder / DEFAULTS[key].format(method=config["significance.method"])
+    return folder / DEFAULTS[key].format(method=config.settings(SignificanceOptions).method)
 
 
 def written(config: Config, key: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from abcrown_graft.assembly.artifacts import artifact
+from abcrown_graft.assembly.options import GraftOptions, ModelOptions, PipelineOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.models.weights import find_file
@@ -18,7 +19,7 @@ def baseline_config(config: Config) -> Config:
 
     `model.path` stays if it is set, else it is the training stage's checkpoint; `graft` is cleared.
     """
-    path = config["model.path"] or str(artifact(config, "train.checkpoint").absolute())
+    path = config.settings(ModelOptions).path or str(artifact(config, "train.checkpoint").absolute())
     return config.replace({"model.path": path, "graft.mask": None, "graft.checkpoint": None}, PLAIN)
 
 
@@ -33,13 +34,14 @@ def training_config(config: Config) -> Config:
     So the checkpoint, which keeps the settings it was made with, is the same for all runs that share it.
     """
     defaults = {key: option.default for key, option in SCHEMA.items() if key.startswith(OF_GRAFTED)}
-    folder = config["pipeline.baseline"] or config["pipeline.output"]
+    pipeline = config.settings(PipelineOptions)
+    folder = pipeline.baseline or pipeline.output
     return config.replace({**defaults, "pipeline.output": folder}, PLAIN)
 
 
 def grafted_config(config: Config) -> Config:
     """The configuration of the grafted and tuned network: `graft.checkpoint`, else the tuning stage's."""
-    path = config["graft.checkpoint"] or str(artifact(config, "tune.checkpoint").absolute())
+    path = config.settings(GraftOptions).checkpoint or str(artifact(config, "tune.checkpoint").absolute())
     return config.replace({"graft.checkpoint": path, "graft.mask": None}, "the grafted network")
 
 
@@ -56,4 +58,4 @@ def is_trained_here(config: Config) -> bool:
 
 def is_grafted_here(config: Config) -> bool:
     """Whether the run grafts; else it makes and measures the plain network alone."""
-    return config["pipeline.networks"] == "both"
+    return config.settings(PipelineOptions).networks == "both"

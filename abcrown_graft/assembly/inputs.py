@@ -11,6 +11,7 @@ import torch
 
 from abcrown_graft.assembly.artifacts import is_artifact
 from abcrown_graft.assembly.baseline import is_baseline
+from abcrown_graft.assembly.options import DataOptions, GeneralOptions, GraftOptions, ModelOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData, load_dataset
 from abcrown_graft.errors import ConfigError, DataError, FileFormatError, UnsupportedError
@@ -24,19 +25,20 @@ def model_source(config: Config) -> ModelSource:
     Raises:
         ConfigError: `model.name` is not set, or an ONNX file is named in its place.
     """
-    if config["model.onnx_path"]:
+    if config.settings(ModelOptions).onnx_path:
         where = f"{config.origin('model.onnx_path')}: model.onnx_path"
         raise ConfigError(f"{where}: only verification takes an ONNX file; name a model definition in model.name")
+    pixels, lines = config.settings(DataOptions), config.settings(GraftOptions)
     return ModelSource(
         name=require(config, "model.name", "name a model definition, e.g. cnn_b"),
         path=config.path("model.path"),
         input_shape=_input_shape(config),
-        mean=config["data.mean"],
-        std=config["data.std"],
+        mean=pixels.mean,
+        std=pixels.std,
         checkpoint=config.path("graft.checkpoint"),
         mask=config.path("graft.mask"),
-        slope=config["graft.slope"],
-        intercept=config["graft.intercept"],
+        slope=lines.slope,
+        intercept=lines.intercept,
         folders=folders(config),
         hint=_hint(config),
         plain=is_baseline(config),
@@ -63,7 +65,7 @@ def untrained_model(config: Config) -> LoadedModel:
 
 def _input_shape(config: Config) -> tuple[int, ...] | None:
     """`model.input_shape` without the batch, which α,β-CROWN writes as a leading -1 (or 1)."""
-    shape = config["model.input_shape"]
+    shape = config.settings(ModelOptions).input_shape
     if shape is None:
         return None
     if len(shape) < 2 or shape[0] not in (-1, 1) or any(size < 1 for size in shape[1:]):
@@ -75,7 +77,7 @@ def _hint(config: Config) -> str | None:
     """Which command makes the checkpoint, if the same configuration says how."""
     if config.file is None:
         return None
-    if config["graft.checkpoint"]:
+    if config.settings(GraftOptions).checkpoint:
         made = is_artifact(config, "graft.checkpoint", "tune.checkpoint")
         return f"make it with: abcrown-graft run {config.file}" if made else None
     made = is_artifact(config, "model.path", "train.checkpoint")
@@ -100,7 +102,8 @@ def images(config: Config, split: str | None = None) -> ImageData:
         if config[key]:
             raise ConfigError(f"{config.origin(key)}: {key}: this command works on images; remove it")
     name = require(config, "data.dataset", "name a data set, e.g. DIGITS, MNIST or CIFAR")
-    return load_dataset(name, split or config["data.split"], config.path("data.data_dir"), folders(config))
+    chosen = split or config.settings(DataOptions).split
+    return load_dataset(name, chosen, config.path("data.data_dir"), folders(config))
 
 
 def check_fit(data: ImageData, model: LoadedModel, config: Config) -> None:
@@ -111,9 +114,10 @@ def check_fit(data: ImageData, model: LoadedModel, config: Config) -> None:
     outputs = model.network.output.shape
     if len(outputs) != 1 or outputs[0] < 2:
         raise DataError(f"the model's output has shape {outputs}, expected one score per class")
-    if outputs[0] != config["data.num_outputs"]:
+    wanted = config.settings(DataOptions).num_outputs
+    if outputs[0] != wanted:
         where = f"{config.origin('data.num_outputs')}: data.num_outputs"
-        raise ConfigError(f"{where}: {config['data.num_outputs']}, the model has {outputs[0]} outputs")
+        raise ConfigError(f"{where}: {wanted}, the model has {outputs[0]} outputs")
     if int(data.labels.max()) >= outputs[0]:
         raise DataError(f"data.dataset: {data.name} has label {int(data.labels.max())}, the model {outputs[0]} outputs")
 
@@ -124,7 +128,8 @@ def instance_indices(config: Config, total: int, noun: str = "image", whole: str
     Raises:
         ConfigError: none is left, or one does not exist.
     """
-    chosen = config["data.select_instance"]
+    data = config.settings(DataOptions)
+    chosen = data.select_instance
     where = f"{config.origin('data.select_instance')}: data.select_instance"
     if not chosen and (path := config.path("data.data_idx_file")) is not None:
         where, chosen = f"data.data_idx_file: {path}", _read_indices(path)
@@ -133,10 +138,10 @@ def instance_indices(config: Config, total: int, noun: str = "image", whole: str
         if outside:
             raise ConfigError(f"{where}: {noun} {outside[0]} does not exist; {whole} has {total}")
         return list(dict.fromkeys(chosen))
-    start, end = config["data.start"], min(config["data.end"], total)
+    start, end = data.start, min(data.end, total)
     if start >= end:
         raise ConfigError(
-            f"data.start {start} ({config.origin('data.start')}) and data.end {config['data.end']} "
+            f"data.start {start} ({config.origin('data.start')}) and data.end {data.end} "
             f"({config.origin('data.end')}) leave no {noun}; {whole} has {total}"
         )
     return list(range(start, end))
@@ -181,7 +186,8 @@ def device(config: Config) -> str:
     Raises:
         ConfigError: CUDA was asked for (it is the default) and is not available.
     """
-    if config["general.device"] == "cuda" and not torch.cuda.is_available():
+    chosen = config.settings(GeneralOptions).device
+    if chosen == "cuda" and not torch.cuda.is_available():
         where = f"{config.origin('general.device')}: general.device"
         raise ConfigError(f"{where}: cuda is not available here (torch {torch.__version__}); use --device cpu")
-    return config["general.device"]
+    return chosen

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from abcrown_graft.assembly.options import DataOptions, ModelOptions
 from abcrown_graft.config.config import DEFAULT, Config
 from abcrown_graft.errors import ConfigError, FileFormatError
 from abcrown_graft.formats.vnnlib.instances import Line, read_lines
 from abcrown_graft.formats.vnnlib.read import existing
+from abcrown_graft.verify.options import BabOptions, SpecificationOptions
 
 LIST, PROPERTY = "general.csv_name", "specification.vnnlib_path"
 NETWORK = ("model.name", "model.onnx_path")
@@ -92,7 +94,7 @@ def _require_one_network(config: Config, why: str) -> None:
 def refuse_two_networks(config: Config) -> None:
     """Raises ConfigError if an ONNX file is named and a model definition, weights or a graft besides."""
     others = ("model.name", "model.path", *GRAFTS)
-    besides = next((key for key in others if config["model.onnx_path"] and config[key]), None)
+    besides = next((key for key in others if config.settings(ModelOptions).onnx_path and config[key]), None)
     if besides is not None:
         raise ConfigError(
             f"{config.origin(besides)}: {besides}: the network is the ONNX file of model.onnx_path "
@@ -107,7 +109,8 @@ def _refuse_networks(config: Config, path: Path) -> None:
 
 
 def _network(config: Config) -> Path | None:
-    return onnx_path(config, config["model.onnx_path_prefix"]) if config["model.onnx_path"] else None
+    model = config.settings(ModelOptions)
+    return onnx_path(config, model.onnx_path_prefix) if model.onnx_path else None
 
 
 def onnx_path(config: Config, prefix: str = "") -> Path:
@@ -116,7 +119,7 @@ def onnx_path(config: Config, prefix: str = "") -> Path:
 
 
 def _property(config: Config) -> Path:
-    return _found(config, PROPERTY, config["specification.vnnlib_path_prefix"])
+    return _found(config, PROPERTY, config.settings(SpecificationOptions).vnnlib_path_prefix)
 
 
 def _found(config: Config, key: str, prefix: str) -> Path:
@@ -128,12 +131,12 @@ def _found(config: Config, key: str, prefix: str) -> Path:
 
 
 def _row(config: Config, index: int, line: Line, places: Sequence[Path]) -> Row:
-    onnx = None
+    onnx, model = None, config.settings(ModelOptions)
     if line.onnx is not None:
-        onnx = _first([place / os.path.join(config["model.onnx_path_prefix"], line.onnx) for place in places])
-    elif config["model.onnx_path"]:
+        onnx = _first([place / os.path.join(model.onnx_path_prefix, line.onnx) for place in places])
+    elif model.onnx_path:
         onnx = onnx_path(config)
-    name = os.path.join(config["specification.vnnlib_path_prefix"], line.vnnlib)
+    name = os.path.join(config.settings(SpecificationOptions).vnnlib_path_prefix, line.vnnlib)
     return Row(index, onnx, _first([place / name for place in places]), _timeout(config, line.timeout))
 
 
@@ -152,17 +155,19 @@ def _first(candidates: Sequence[Path]) -> Path:
 
 def _timeout(config: Config, written: float | None) -> float:
     """`bab.override_timeout`, what the line says, or `bab.timeout`."""
-    override = config["bab.override_timeout"]
-    if override is not None:
-        return override
-    return config["bab.timeout"] if written is None else written
+    bab = config.settings(BabOptions)
+    if bab.override_timeout is not None:
+        return bab.override_timeout
+    return bab.timeout if written is None else written
 
 
 def check_network(config: Config, name: str, inputs: int, outputs: int) -> None:
     """Raises ConfigError if `model.input_shape` or `data.num_outputs` is set to what the network does not have."""
-    shape, where = config["model.input_shape"], f"{config.origin('model.input_shape')}: model.input_shape"
+    shape = config.settings(ModelOptions).input_shape
+    where = f"{config.origin('model.input_shape')}: model.input_shape"
     if shape is not None and (len(shape) < 2 or shape[0] not in (-1, 1) or math.prod(shape[1:]) != inputs):
         raise ConfigError(f"{where}: {list(shape)} are not the {inputs} inputs of {name}, [-1, ...]; remove it")
     where = f"{config.origin('data.num_outputs')}: data.num_outputs"
-    if config.origin("data.num_outputs") != DEFAULT and config["data.num_outputs"] != outputs:
-        raise ConfigError(f"{where}: {config['data.num_outputs']}, but {name} has {outputs} outputs; remove it")
+    wanted = config.settings(DataOptions).num_outputs
+    if config.origin("data.num_outputs") != DEFAULT and wanted != outputs:
+        raise ConfigError(f"{where}: {wanted}, but {name} has {outputs} outputs; remove it")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.assembly.instances import onnx_path, refuse_two_networks
+from abcrown_graft.assembly.options import DataOptions, ModelOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, ModelError
@@ -40,7 +41,8 @@ def classifier(config: Config, data: ImageData) -> LoadedModel:
         plain, stepwise = (with_input_shape(network, shape) for network in (found.network, found.executed))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-    normalize = Normalize(config["data.mean"], config["data.std"], shape[0] if len(shape) == 3 else 1)
+    pixels = config.settings(DataOptions)
+    normalize = Normalize(pixels.mean, pixels.std, shape[0] if len(shape) == 3 else 1)
     exact, executed = (
         with_normalization(network, normalize.mean.flatten().double(), normalize.std.flatten().double())
         for network in (plain, stepwise)
@@ -54,7 +56,7 @@ def classifier(config: Config, data: ImageData) -> LoadedModel:
 
 def require_images(config: Config) -> None:
     """Raises ConfigError if an ONNX file is named, and neither images nor a property."""
-    if config["model.onnx_path"] and not config["data.dataset"]:
+    if config.settings(ModelOptions).onnx_path and not config.settings(DataOptions).dataset:
         where = f"{config.origin('model.onnx_path')}: model.onnx_path"
         raise ConfigError(f"{where}: nothing says what is to be proved; give --vnnlib_path FILE, or data.dataset")
 

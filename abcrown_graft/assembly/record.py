@@ -8,18 +8,13 @@ from typing import Any
 
 from abcrown_graft.assembly.artifacts import BASELINE, baseline_folder, output_folder, read_json, write_json
 from abcrown_graft.assembly.baseline import is_grafted_here, is_trained_here
+from abcrown_graft.assembly.options import GeneralOptions, PipelineOptions
 from abcrown_graft.config.config import Config
-from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.masks.options import HEURISTICS, LEARNED, LEARNED_LABEL, MaskSettings, SignificanceOptions
+from abcrown_graft.masks.presets import PRESETS
+from abcrown_graft.training.settings import TrainOptions, TuneOptions
 
 RECORD = "run.json"
-GRAFTING = {
-    "paper": "grafting",
-    "thesis": "grafting (thesis)",
-    "unstable": "grafting by r_u",
-    "insignificant": "grafting by -r_s",
-    "random": "random",
-}
-PRUNING = {"magnitude": "SAP", "gradient": "GAP", "learned": "Hydra"}  # of the insignificant neurons
 
 
 def record_path(config: Config) -> Path:
@@ -42,42 +37,44 @@ def run_record(config: Config) -> dict[str, Any]:
         seeds; `preset` and `ratio` of the mask, null where nothing is grafted; `seed`.
     """
     folders = (str(folder(config).absolute()) for folder in (baseline_folder, output_folder))
-    grafted = is_grafted_here(config)
+    grafted, mask = is_grafted_here(config), config.settings(MaskSettings)
     return {
         "baseline": Path(os.path.relpath(*folders)).as_posix(),
         "label": label(config),
-        "preset": config["mask.preset"] if grafted else None,
-        "ratio": config["mask.ratio"] if grafted else None,
-        "seed": config["general.seed"],
+        "preset": mask.preset if grafted else None,
+        "ratio": mask.ratio if grafted else None,
+        "seed": config.settings(GeneralOptions).seed,
     }
 
 
 def label(config: Config) -> str:
     """`pipeline.label`, else the method in words, such as "grafting 50 %" or "SAP 50 %"."""
-    if config["pipeline.label"]:
-        return config["pipeline.label"]
+    given = config.settings(PipelineOptions).label
+    if given:
+        return given
     if not is_grafted_here(config):
-        method = config["train.method"]
+        method = config.settings(TrainOptions).method
         return BASELINE if method == "fat" or not is_trained_here(config) else f"{BASELINE} ({method})"
-    name = _pruning(config) if config["tune.prune"] else _grafting(config)
-    notes = ["by channel"] if config["mask.granularity"] == "channel" else []
-    notes += ["fitted lines"] if config["tune.fit_lines"] else []
-    notes += ["weights frozen"] if config["tune.freeze_weights"] else []
-    return ", ".join([f"{name} {100 * config['mask.ratio']:g} %", *notes])
+    mask, tune = config.settings(MaskSettings), config.settings(TuneOptions)
+    name = _pruning(config) if tune.prune else _grafting(config)
+    notes = ["by channel"] if mask.granularity == "channel" else []
+    notes += ["fitted lines"] if tune.fit_lines else []
+    notes += ["weights frozen"] if tune.freeze_weights else []
+    return ", ".join([f"{name} {100 * mask.ratio:g} %", *notes])
 
 
 def _pruning(config: Config) -> str:
-    method = config["significance.method"]
-    if config["mask.preset"] == "insignificant" and method in PRUNING:
-        return PRUNING[method]
+    """The name of pruning the insignificant neurons by a score that has one in the literature, else in words."""
+    method = config.settings(SignificanceOptions).method
+    known = LEARNED_LABEL if method == LEARNED else HEURISTICS.about(method).label
+    if known and config.settings(MaskSettings).preset == "insignificant":
+        return known
     return f"pruning ({_grafting(config)})"
 
 
 def _grafting(config: Config) -> str:
-    preset, gamma, method = config["mask.preset"], config["mask.gamma"], config["significance.method"]
-    if preset == "fixed":
-        name = f"grafting by {'' if gamma == 1 else f'{gamma:g} '}r_u - r_s"
-    else:
-        name = GRAFTING[preset]
-    scored = needs_significance(preset, gamma, config["mask.stages"])
-    return f"{name} ({method})" if scored and not config.is_default("significance.method") else name
+    mask, method = config.settings(MaskSettings), config.settings(SignificanceOptions).method
+    told = PRESETS.about(mask.preset).label or f"grafting ({mask.preset})"
+    name = told.format(gamma="" if mask.gamma == 1 else f"{mask.gamma:g} ")
+    scored = mask.needs_significance and not config.is_default("significance.method")
+    return f"{name} ({method})" if scored else name

@@ -13,6 +13,7 @@ from abcrown_graft.cli.reporter import ConsoleReporter, print_table
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.flags import Parser
 from abcrown_graft.errors import ConfigError
+from abcrown_graft.masks.options import MaskSettings
 
 GENERAL = (
     *("general.device", "general.seed", "general.root_path", "general.progress"),
@@ -109,7 +110,7 @@ def _mask(config: Config, arguments: argparse.Namespace) -> int:
 
     if arguments.compare:
         return _compare(config, arguments)
-    if not config["mask.sweep"]:
+    if not config.settings(MaskSettings).sweep:
         return _done("mask", _alone(config, "mask", mask_stage))
     for path in sweep_stage(config, ConsoleReporter(config)):
         _done("mask", path)

@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.config.config import Config
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class ConsoleReporter:
     """An `assembly.reporter.Reporter` that prints news on stdout and draws bars on stderr."""
 
     def __init__(self, config: Config) -> None:
-        self._progress = config["general.progress"]
+        self._progress = config.settings(GeneralOptions).progress
 
     def say(self, line: str) -> None:
         """One line on stdout."""

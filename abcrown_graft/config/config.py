@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from abcrown_graft.config.schema import SCHEMA, find_option
+from abcrown_graft.config.settings import SettingError, Settings
 from abcrown_graft.errors import ConfigError
+
+S = TypeVar("S", bound=Settings)
 
 DEFAULT = "default"
 _CONFIG_PATH = "$CONFIG_PATH"
@@ -42,6 +45,23 @@ class Config:
     def __getitem__(self, key: str) -> Any:
         """The value of `key`; KeyError if the schema lacks it."""
         return self.values[key]
+
+    def settings(self, kind: type[S], section: str = "", **given: Any) -> S:
+        """The settings of class `kind`, each field from the option that it declares or is linked to.
+
+        Args:
+            kind: a class of settings, such as `TrainSettings`.
+            section: which option is meant where a field has one in several sections.
+            given: fields that do not come from the configuration as they stand there.
+
+        Raises:
+            ConfigError: values that do not go together; the message begins with the origin of the one to change.
+        """
+        read = {name: self.values[key] for name, key in kind.keys(section).items() if name not in given}
+        try:
+            return kind(**read, **given)
+        except SettingError as error:
+            raise ConfigError(f"{self.origin(error.key)}: {error}") from None
 
     def origin(self, key: str) -> str:
         """Where the value of `key` came from: "default", "FILE:LINE", "flag --batch_size", ..."""

@@ -9,6 +9,7 @@ import yaml
 
 from abcrown_graft.config.option import ENGINES, Option
 from abcrown_graft.config.schema import SCHEMA, SECTIONS
+from abcrown_graft.registry import about_names
 
 _HEAD = """# Options
 
@@ -59,9 +60,12 @@ def _engines(option: Option) -> str:
 def _help(option: Option) -> str:
     notes = [option.help]
     if option.choices:
-        notes.append(f"One of {', '.join(f'`{choice}`' for choice in option.choices)}.")
-    if option.supported and ENGINES <= option.engines:
-        notes.append(f"Native: {', '.join(f'`{_default(value)}`' for value in option.supported)}.")
+        told = about_names(option.choices).items()
+        notes.append(f"One of {', '.join(f'`{name}`' + (f' ({help})' if help else '') for name, help in told)}.")
+    if ENGINES <= option.engines:
+        for engine, values in (("Native", option.supported), ("α,β-CROWN", option.upstream)):
+            if values:
+                notes.append(f"{engine}: {', '.join(f'`{_default(value)}`' for value in values)}.")
     if option.environment:
         notes.append(f"Environment variable: `{option.environment}`.")
     return " ".join(notes)

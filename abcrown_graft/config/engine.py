@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.option import ENGINES, Option, show
 from abcrown_graft.config.schema import SCHEMA
@@ -29,9 +32,8 @@ def check_engine(config: Config, engine: str) -> None:
     if not refused:
         return
     first, more = refused[0], len(refused) - 1
-    implements = ""
-    if engine in first.engines and first.supported:
-        implements = f", which knows {', '.join(str(value) for value in first.supported)}"
+    known = _implemented(first, engine) if engine in first.engines else None
+    implements = f", which knows {', '.join(str(value) for value in known)}" if known else ""
     raise UnsupportedError(
         f"{config.origin(first.key)}: {first.key} = {show(config[first.key])} is not implemented by the {engine} engine"
         f"{implements}; remove it or run with --engine {_OTHER[engine]}" + (f" ({more} more like it)" if more else "")
@@ -43,4 +45,10 @@ def _is_refused(config: Config, option: Option, engine: str) -> bool:
         return False
     if engine not in option.engines:
         return True
-    return engine == "native" and option.supported is not None and config[option.key] not in option.supported
+    known = _implemented(option, engine)
+    return known is not None and config[option.key] not in known
+
+
+def _implemented(option: Option, engine: str) -> Collection[Any] | None:
+    """The values of an option that an engine implements, None for all."""
+    return option.supported if engine == "native" else option.upstream

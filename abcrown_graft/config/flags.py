@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from abcrown_graft.config.option import Option
 from abcrown_graft.config.schema import SCHEMA, SECTIONS
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.registry import nearest
+from abcrown_graft.registry import about_names, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,7 +114,8 @@ def _settings(option: Option) -> dict[str, Any]:
 
 def _help(option: Option) -> str:
     """The help text with choices and default; percent signs doubled as argparse wants them."""
-    notes = [f"one of {', '.join(option.choices)}"] if option.choices else []
+    told = about_names(option.choices or ()).items()
+    notes = [f"one of {', '.join(name + (f' ({help})' if help else '') for name, help in told)}"] if told else []
     if not option.is_switch and option.default not in (None, "", ()):
         default = option.default
         notes.append(f"default {list(default) if isinstance(default, tuple) else default}")

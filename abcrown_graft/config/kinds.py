@@ -74,6 +74,14 @@ def _float(value: Any) -> float:
     return number
 
 
+def _finite(value: Any) -> float:
+    """A float that is not infinite."""
+    number = _float(value)
+    if math.isinf(number):
+        raise ValueError(value)
+    return number
+
+
 def _count(value: Any) -> int | float:
     """An integer or infinity."""
     try:
@@ -116,6 +124,7 @@ def _number_word(word: str) -> int | float | str:
 INTEGER = Kind("integer", "an integer", _integer, _number_word, "N")
 COUNT = Kind("integer or .inf", "an integer or .inf", _count, _number_word, "N")
 FLOAT = Kind("float", "a number", _float, _number_word, "X")
+FINITE = Kind("float", "a finite number", _finite, _number_word, "X")
 STEP = Kind('float or "auto"', 'a number or "auto"', _step, _number_word, "X")
 TEXT = Kind("text", "text", _text, str, "TEXT")
 PATH = Kind("path", "a path", _text, str, "PATH")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,11 @@ class Option:
         default: value where nobody sets it.
         help: one sentence or two for `--help` and the documentation.
         flag: command-line flag; a boolean's flag takes no value and sets the opposite of the default.
-        choices: the texts allowed, or None.
+        choices: the texts allowed, or None; a registry is asked for its names whenever a value is checked.
         engines: the engines that implement it, or the name of the one pipeline stage that reads it.
         supported: the values that the native engine implements, None for all.
-        low, above, high: bounds of numbers and of a list's elements: value >= low, > above, <= high.
+        upstream: the values that α,β-CROWN implements, None for all.
+        low, above, high, below: bounds of numbers and of a list's elements: value >= low, > above, <= high, < below.
         environment: variable that gives the value where neither YAML nor flags do.
     """
 
@@ -37,12 +38,14 @@ class Option:
     default: Any
     help: str
     flag: str | None = None
-    choices: tuple[str, ...] | None = None
+    choices: Collection[str] | None = None
     engines: frozenset[str] = ENGINES
-    supported: tuple[Any, ...] | None = None
+    supported: Collection[Any] | None = None
+    upstream: Collection[Any] | None = None
     low: float | None = None
     above: float | None = None
     high: float | None = None
+    below: float | None = None
     environment: str | None = None
 
     @property
@@ -75,7 +78,7 @@ class Option:
         """What a value has to be, for messages."""
         if self.choices is not None:
             return f"one of {', '.join(self.choices)}"
-        bounds = ((self.low, "at least"), (self.above, "above"), (self.high, "at most"))
+        bounds = ((self.low, "at least"), (self.above, "above"), (self.high, "at most"), (self.below, "below"))
         limits = " and ".join(f"{words} {bound:g}" for bound, words in bounds if bound is not None)
         nothing = " or null" if self.default is None else ""
         return self.kind.expected + (f", {limits}" if limits else "") + nothing
@@ -88,7 +91,7 @@ class Option:
 
         Args:
             value: the value; lists become tuples, integers floats where the option is one.
-            where: origin for the message, such as "FILE:LINE".
+            where: origin for the message, such as "FILE:LINE"; "" for none.
 
         Raises:
             ConfigError: wrong kind, not one of the choices, or out of bounds.
@@ -127,12 +130,23 @@ class Option:
             (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.high is None or value <= self.high)
+            and (self.below is None or value < self.below)
         )
 
     def _refusal(self, value: Any, where: str) -> ConfigError:
         unquoted = "text" in self.kind.expected and isinstance(value, (int, float))
         hint = "; put quotes around it" if unquoted and self.choices is None else ""
-        return ConfigError(f"{where}: {self.key}: expected {self.expected}, got {show(value)}{hint}")
+        prefix = f"{where}: " if where else ""
+        return ConfigError(f"{prefix}{self.key}: expected {self.expected}, got {show(value)}{hint}")
+
+
+class DeclaresOptions:
+    """Base of classes that declare options, which the schema collects."""
+
+    @classmethod
+    def options(cls) -> Iterator[Option]:
+        """The options that the class and its bases declare."""
+        return iter(())
 
 
 def show(value: Any) -> str:

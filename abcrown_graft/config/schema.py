@@ -1,16 +1,31 @@
-"""Every option there is, by key: the one source of YAML keys, flags, defaults, help and documentation."""
+"""Every option there is, by key: YAML keys, flags, defaults, help and documentation are made of it.
+
+Nothing is declared here. The schema is collected, when it is first asked, from the classes of settings in the modules
+below and from what is registered there; a training method that a user's module registers later brings its own options.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import importlib
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Set, ValuesView
+from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
-from abcrown_graft.config.option import Option
-from abcrown_graft.config.options_abcrown import PASSED_ON
-from abcrown_graft.config.options_engine import ENGINE_OPTIONS
-from abcrown_graft.config.options_stages import STAGE_OPTIONS
+from abcrown_graft.config.option import DeclaresOptions, Option
+from abcrown_graft.config.passed_on import passed_on
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.registry import nearest
+from abcrown_graft.registry import Registry, nearest
+
+DECLARED_IN = (  # modules with classes of settings, free of heavy imports; in the order of the documentation
+    "abcrown_graft.assembly.options",
+    "abcrown_graft.verify.options",
+    "abcrown_graft.search.options",
+    "abcrown_graft.attack.options",
+    "abcrown_graft.masks.options",
+    "abcrown_graft.training.settings",
+    "abcrown_graft.pipeline.options",
+)
 
 SECTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -36,18 +51,72 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
+class Schema(Mapping[str, Option]):
+    """The options by key, in the order of the sections; what is implemented here comes before what is passed on."""
+
+    def __init__(self) -> None:
+        self._known: Mapping[str, Option] = MappingProxyType({})
+        self._made_of: tuple[Any, ...] = ()
+
+    @cached_property
+    def _values(self) -> tuple[Any, ...]:
+        """Classes of settings, in the order of the modules that define them, and then registries."""
+        modules = [importlib.import_module(name) for name in DECLARED_IN]
+        found = [value for module in modules for value in vars(module).values() if _is_source(value, module)]
+        return tuple(sorted(found, key=lambda value: isinstance(value, Registry)))
+
+    def _options(self) -> Mapping[str, Option]:
+        """What is declared now: made anew where a class of settings has been registered since."""
+        sources = tuple(_classes(self._values))
+        if sources != self._made_of:
+            declared = [option for source in sources for option in source.options()]
+            self._known, self._made_of = _assemble([*declared, *passed_on()]), sources
+        return self._known
+
+    def __getitem__(self, key: str) -> Option:
+        return self._options()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options())
+
+    def __len__(self) -> int:
+        return len(self._options())
+
+    def values(self) -> ValuesView[Option]:
+        """The options."""
+        return self._options().values()
+
+    def items(self) -> ItemsView[str, Option]:
+        """The options with their keys."""
+        return self._options().items()
+
+
+def _is_source(value: object, module: object) -> bool:
+    if isinstance(value, type) and issubclass(value, DeclaresOptions):
+        return value.__module__ == getattr(module, "__name__", None)
+    return isinstance(value, Registry)
+
+
+def _classes(values: Iterable[Any]) -> Iterator[type[DeclaresOptions]]:
+    """The classes of settings among `values`, and those that registries among them hold."""
+    for value in values:
+        if isinstance(value, Registry):
+            yield from _classes(entry for entry in value.loaded() if isinstance(entry, type))
+        elif issubclass(value, DeclaresOptions):
+            yield value
+
+
 def _assemble(options: Iterable[Option]) -> Mapping[str, Option]:
-    """The options in the order of the sections; what is implemented here comes before what is passed on."""
+    """The options by key in the order of the sections; an option that two classes inherit counts once."""
     order = list(SECTIONS)
     schema: dict[str, Option] = {}
     for option in sorted(options, key=lambda option: order.index(option.section)):
-        if option.key in schema:
+        if schema.setdefault(option.key, option) is not option:
             raise ValueError(f"option {option.key!r} is declared twice")
-        schema[option.key] = option
     return MappingProxyType(schema)
 
 
-SCHEMA: Mapping[str, Option] = _assemble((*ENGINE_OPTIONS, *STAGE_OPTIONS, *PASSED_ON))
+SCHEMA: Mapping[str, Option] = Schema()
 
 
 def _prefixes(key: str) -> list[str]:
@@ -55,7 +124,20 @@ def _prefixes(key: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
-GROUPS: frozenset[str] = frozenset(prefix for key in SCHEMA for prefix in _prefixes(key))
+class _Groups(Set[str]):
+    """The sections and subsections of the schema."""
+
+    def __contains__(self, name: object) -> bool:
+        return any(key.startswith(f"{name}.") for key in SCHEMA)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(prefix for key in SCHEMA for prefix in _prefixes(key)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+GROUPS: Set[str] = _Groups()
 """Every section and subsection, such as "solver" and "solver.alpha-crown"."""
 
 

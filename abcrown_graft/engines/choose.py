@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.engine import check_engine
 from abcrown_graft.config.schema import SCHEMA
@@ -46,13 +47,13 @@ def choose_engine(config: Config) -> Choice:
         UnsupportedError: an option that the engine does not implement, or would get wrong.
         EngineError: α,β-CROWN was asked for, or its folder was named, and it is not there or not complete.
     """
-    if config["general.engine"] == "native":
+    if config.settings(GeneralOptions).engine == "native":
         require_native(config)
         return Choice("native")
     found = search(config.path("general.abcrown_path"))
-    if config["general.engine"] == "abcrown":
+    if config.settings(GeneralOptions).engine == "abcrown":
         return Choice("abcrown", None, _required(config, found))
-    if found.verifier.wrong and config["general.abcrown_path"]:
+    if found.verifier.wrong and config.settings(GeneralOptions).abcrown_path:
         found.require()
     if found.nothing:
         require_native(config)
@@ -102,7 +103,7 @@ def require_native(config: Config, prefixes: tuple[str, ...] = ("",)) -> None:
     Raises:
         UnsupportedError: another engine is asked for, or an option that the native one does not implement.
     """
-    if config["general.engine"] == "abcrown":
+    if config.settings(GeneralOptions).engine == "abcrown":
         where = f"{config.origin('general.engine')}: general.engine"
         raise UnsupportedError(f"{where}: abcrown is not available in this command; use --engine native")
     ignored = [key for key in SCHEMA if key in ABOUT_ABCROWN or not key.startswith(prefixes)]

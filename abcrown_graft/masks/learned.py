@@ -11,62 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from abcrown_graft.errors import AbcrownGraftError, DataError
 from abcrown_graft.masks.identity import explain_sites
+from abcrown_graft.masks.options import LearnSettings
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 from abcrown_graft.training.fat import fat_loss
 from abcrown_graft.training.schedule import cosine_factor
 from abcrown_graft.training.seeds import stream
-from abcrown_graft.training.settings import AdversarialSettings
 
 _ORDER, _NOISE = range(2)  # streams of a run's seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnSettings(AdversarialSettings):
-    """How scores are learned: SGD with a cosine learning rate on the FAT loss. Nothing is validated or augmented.
-
-    Attributes:
-        ratio: share of the neurons that is not kept, in [0, 1].
-        scope: "layer" keeps `neurons − round(ratio · neurons)` in every site, as HYDRA does; "global" in the network.
-        slope, intercept: of the line that takes a neuron's place; both 0 prunes it.
-
-    Raises:
-        ConfigError: a value is out of range; the message names the key, e.g. `significance.lr`.
-    """
-
-    section: ClassVar[str] = "significance"
-    elsewhere: ClassVar[Mapping[str, str]] = {
-        **AdversarialSettings.elsewhere,
-        **{"attack_step": "train", "slope": "tune", "intercept": "tune"},
-    }
-
-    epochs: int = 20
-    batch_size: int = 100
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    validation: int = 1  # of the common settings; unused
-    ratio: float = 0.5
-    scope: str = "layer"
-    slope: float = 0.4
-    intercept: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_number("ratio", at_most=1.0)
-        if self.scope not in ("layer", "global"):
-            raise self._wrong("scope", "must be layer or global")
-        for key in ("slope", "intercept"):
-            if not math.isfinite(getattr(self, key)):
-                raise self._wrong(key, "must be finite")
 
 
 OnEpoch = Callable[[int, float], None]
@@ -101,9 +59,7 @@ def learned_scores(
     if not network.sites:
         return {}
     model = ScoredNetwork(network, initial_scores(network, initial), settings)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
     noise = stream(settings.seed, _NOISE, device=network.device)
     for epoch in range(settings.epochs):
         for group in optimizer.param_groups:
@@ -127,7 +83,8 @@ def _epoch(
     total = 0.0
     order = torch.randperm(len(images), generator=stream(settings.seed, _ORDER, epoch)).to(images.device)
     for index in order.split(settings.batch_size):
-        loss = fat_loss(model, images[index], labels[index], settings, noise).loss
+        x, y = images[index], labels[index]
+        loss = fat_loss(model, x, y, settings.epsilon, settings.attack_step, settings.gradalign, noise).loss
         value = loss.item()
         if not math.isfinite(value):
             raise AbcrownGraftError(

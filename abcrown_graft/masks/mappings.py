@@ -24,11 +24,11 @@ ScoreMapping = Callable[["Tensor"], "Tensor"]
 MAPPINGS: Registry[ScoreMapping] = Registry("score mapping")
 
 
-def _file(name: str) -> Callable[[ScoreMapping], ScoreMapping]:
+def _file(name: str, help: str) -> Callable[[ScoreMapping], ScoreMapping]:
     """Registers a mapping behind the checks that all of them share."""
 
     def register(mapping: ScoreMapping) -> ScoreMapping:
-        @MAPPINGS.register(name)
+        @MAPPINGS.register(name, help=help)
         @wraps(mapping)
         def checked(flat: Tensor) -> Tensor:
             flat = flat.double()
@@ -44,32 +44,32 @@ def _file(name: str) -> Callable[[ScoreMapping], ScoreMapping]:
     return register
 
 
-@_file("norank")
+@_file("norank", "scaled")
 def norank(flat: Tensor) -> Tensor:
     """(x − min x) / (max x − min x) of the raw values."""
     low, high = flat.min(), flat.max()
     return (flat - low) / (high - low)
 
 
-@_file("min")
+@_file("min", "ranks, ties share the lowest")
 def minimum_rank(flat: Tensor) -> Tensor:
     """The rank, ties sharing the lowest rank of their group; scaled to [0, 1]."""
     return _rank(flat, "min")
 
 
-@_file("dense")
+@_file("dense", "ranks among the distinct values")
 def dense_rank(flat: Tensor) -> Tensor:
     """The rank among the distinct values; scaled to [0, 1]."""
     return _rank(flat, "dense")
 
 
-@_file("ordinal")
+@_file("ordinal", "ranks, ties by position")
 def ordinal_rank(flat: Tensor) -> Tensor:
     """The rank, ties ranked by position; scaled to [0, 1]."""
     return _rank(flat, "ordinal")
 
 
-@_file("argsort")
+@_file("argsort", "positions when sorted, as ordinal")
 def argsort_position(flat: Tensor) -> Tensor:
     """The position in the stable ascending sort, divided by (neurons − 1); equals `ordinal`."""
     import torch

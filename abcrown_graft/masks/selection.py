@@ -19,10 +19,8 @@ from abcrown_graft.errors import ConfigError, MaskError
 from abcrown_graft.masks.channels import channel_units, take_units
 from abcrown_graft.masks.identity import explain_sites
 from abcrown_graft.masks.mappings import MAPPINGS
-from abcrown_graft.masks.presets import PRESETS, Stage, needs_significance
-
-SCOPES = ("global", "layer")
-GRANULARITIES = ("neuron", "channel")
+from abcrown_graft.masks.options import MaskSettings
+from abcrown_graft.masks.presets import PRESETS, Stage
 
 
 class GraftWarning(UserWarning):
@@ -32,16 +30,7 @@ class GraftWarning(UserWarning):
 def select_mask(
     instability: Mapping[str, Tensor],
     significance: Mapping[str, Tensor] | None,
-    ratio: float,
-    preset: str = "paper",
-    *,
-    mapping: str = "norank",
-    scope: str = "global",
-    granularity: str = "neuron",
-    gamma: float = 2.0,
-    stages: int = 100,
-    layer_cap: float | None = None,
-    seed: int = 100,
+    settings: MaskSettings,
 ) -> dict[str, Tensor]:
     """The neurons to graft: the largest γ·r_u − r_s, stage by stage (`presets`).
 
@@ -53,47 +42,41 @@ def select_mask(
     Args:
         instability: r_u by site, in forward order; any real values, tensors of the site's shape.
         significance: r_s by site, the same sites and shapes; None where the preset needs none.
-        ratio: share of neurons to graft, in [0, 1].
-        preset: name in `PRESETS`.
-        mapping: name in `MAPPINGS`, applied once to each score.
-        scope: "global" or "layer".
-        granularity: "neuron", or "channel" to take sites of three axes by whole channels.
-        gamma: the γ of preset `fixed`, the first γ of preset `paper`.
-        stages: number of stages of preset `paper`.
-        layer_cap: no site gets more than `floor(layer_cap · neurons of the site)`; None for no cap.
-        seed: of preset `random`.
+        settings: how, see `MaskSettings`.
 
     Returns:
         By site, in the order of `instability`, a boolean CPU tensor of the site's shape; true = grafted.
 
     Raises:
-        ConfigError: an option out of range, or a ratio that the cap makes impossible.
+        ConfigError: a ratio that the cap makes impossible, or no significance where the preset needs it.
         MaskError: the two scores have other sites or shapes.
         DataError: a score is not finite.
 
     Warns:
         GraftWarning: some layer is grafted completely.
     """
-    _check_options(ratio, scope, granularity, gamma, stages, layer_cap)
+    preset = PRESETS[settings.preset]
     if significance is None:
-        if needs_significance(preset, gamma, stages):
-            raise ConfigError(f"mask preset {preset!r} needs significance scores; give them or use preset 'unstable'")
+        if settings.needs_significance:
+            raise ConfigError(
+                f"mask preset {settings.preset!r} needs significance scores; give them or use preset 'unstable'"
+            )
         significance = {name: torch.zeros_like(score) for name, score in instability.items()}
     _check_same_sites(instability, significance)
-    chance = _uniform(instability, seed, granularity)
+    chance = _uniform(instability, settings.seed, settings.granularity)
     masks: dict[str, Tensor] = {}
-    for names in _groups(instability, scope):
-        r_u, r_s = (MAPPINGS[mapping](_flatten(scores, names)) for scores in (instability, significance))
+    for names in _groups(instability, settings.scope):
+        r_u, r_s = (MAPPINGS[settings.mapping](_flatten(scores, names)) for scores in (instability, significance))
         sizes = [instability[name].numel() for name in names]
-        target = target_count(sizes, ratio)
-        room = _room(names, sizes, target, layer_cap)
+        target = target_count(sizes, settings.ratio)
+        room = _room(names, sizes, target, settings.layer_cap)
+        stages = preset(target, settings.gamma, settings.stages)
         flat = [score.numpy() for score in (r_u, r_s, _flatten(chance, names))]
-        planned = PRESETS[preset](target, gamma, stages)
-        if granularity == "channel":
+        if settings.granularity == "channel":
             units = channel_units([tuple(instability[name].shape) for name in names])
-            taken = take_units(planned, flat, units, room)
+            taken = take_units(stages, flat, units, room)
         else:
-            taken = _take_stages(planned, flat, sizes, room)
+            taken = _take_stages(stages, flat, sizes, room)
         parts = zip(names, torch.from_numpy(taken).split(sizes), strict=True)
         masks.update((name, part.reshape(instability[name].shape)) for name, part in parts)
     _warn_complete(masks)
@@ -119,23 +102,6 @@ def _groups(sites: Iterable[str], scope: str) -> list[list[str]]:
 def target_count(sizes: Sequence[int], ratio: float, scope: str = "global") -> int:
     """How many of the neurons of sites of these sizes a selection is to take."""
     return sum(round(ratio * size) for size in sizes) if scope == "layer" else round(ratio * sum(sizes))
-
-
-def _check_options(
-    ratio: float, scope: str, granularity: str, gamma: float, stages: int, layer_cap: float | None
-) -> None:
-    if not 0 <= ratio <= 1:
-        raise ConfigError(f"mask ratio {ratio} is not in [0, 1]; give the share of neurons to graft")
-    if scope not in SCOPES:
-        raise ConfigError(f"unknown mask scope {scope!r}; known: {', '.join(SCOPES)}")
-    if granularity not in GRANULARITIES:
-        raise ConfigError(f"unknown mask granularity {granularity!r}; known: {', '.join(GRANULARITIES)}")
-    if not (math.isfinite(gamma) and gamma >= 0):
-        raise ConfigError(f"mask gamma {gamma} is not a finite number of at least 0")
-    if stages < 1:
-        raise ConfigError(f"mask stages {stages} is less than 1")
-    if layer_cap is not None and not 0 <= layer_cap <= 1:
-        raise ConfigError(f"mask layer cap {layer_cap} is not in [0, 1]; give the share of a layer")
 
 
 def _check_same_sites(instability: Mapping[str, Tensor], significance: Mapping[str, Tensor]) -> None:

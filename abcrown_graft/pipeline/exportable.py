@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly.options import ModelOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, DataError
@@ -18,6 +19,8 @@ from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.models.load import LoadedModel, prepare
 from abcrown_graft.network.graph import Network
 from abcrown_graft.nn.normalize import Normalize
+from abcrown_graft.pipeline.options import ExportOptions
+from abcrown_graft.verify.options import BabOptions, SpecificationOptions
 
 _BATCH = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -69,14 +72,17 @@ def prepare_export(config: Config) -> Exportable:
     data = inputs.images(config)
     inputs.check_fit(data, model, config)
     specification, indices, left_out = _properties(config, model, data)
-    network, normalized = model.exact, config["export.normalization"] == "outside"
+    export, network = config.settings(ExportOptions), model.exact
+    normalized = export.normalization == "outside"
     if normalized:
         front = normalization(model)
         box = normalized_box(specification.box, front.mean, front.std)
         specification = Specification(box, specification.rows, specification.offsets)
         network = prepare(model.core, model.input_shape).exact
-    opset, kind = config["export.opset"], _property_kind(config)
-    return Exportable(name, opset, normalized, model, data, network, specification, indices, left_out, seconds, kind)
+    kind = _property_kind(config)
+    return Exportable(
+        name, export.opset, normalized, model, data, network, specification, indices, left_out, seconds, kind
+    )
 
 
 def normalization(model: LoadedModel) -> Normalize:
@@ -109,7 +115,8 @@ def _outputs(model: LoadedModel, images: Tensor) -> Tensor:
 
 def _name(config: Config) -> str:
     """`export.name`, or what the configuration is called."""
-    chosen = config["export.name"] or (config.file.stem if config.file is not None else config["model.name"])
+    otherwise = config.file.stem if config.file is not None else config.settings(ModelOptions).name
+    chosen = config.settings(ExportOptions).name or otherwise
     if chosen is None or not _NAME.fullmatch(chosen):
         where = f"{config.origin('export.name')}: export.name"
         raise ConfigError(f"{where}: {chosen!r} is not made of letters, digits, '.', '_' and '-'; give --export_name")
@@ -117,7 +124,7 @@ def _name(config: Config) -> str:
 
 
 def _seconds(config: Config) -> float:
-    key = "bab.timeout" if config["bab.override_timeout"] is None else "bab.override_timeout"
+    key = "bab.timeout" if config.settings(BabOptions).override_timeout is None else "bab.override_timeout"
     if not 0 < config[key] < math.inf:
         where = f"{config.origin(key)}: {key}"
         raise ConfigError(f"{where}: {config[key]:g}, but a list of instances needs a finite time above 0")
@@ -125,7 +132,7 @@ def _seconds(config: Config) -> float:
 
 
 def _property_kind(config: Config) -> str:
-    kind, radius = config["specification.robustness_type"], effort.radius(config)
+    kind, radius = config.settings(SpecificationOptions).robustness_type, effort.radius(config)
     if kind == "clean-acc":
         return f"{kind}, the image alone"
     ball = "the data set's bounds" if radius is None else f"l-infinity radius {radius!r} in pixels of [0, 1]"

@@ -10,18 +10,20 @@ from typing import Any
 from abcrown_graft.assembly import effort, inputs
 from abcrown_graft.assembly.artifacts import artifact, is_artifact, written
 from abcrown_graft.assembly.baseline import baseline_config, is_grafted_here, is_trained_here
+from abcrown_graft.assembly.options import DataOptions
 from abcrown_graft.assembly.scalars import summary_writer
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.engines.choose import require_native
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.masks.options import LEARNED, InstabilityOptions, MaskSettings, SignificanceOptions
 from abcrown_graft.masks.selection import check_room
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline.evaluation import evaluated_part
 from abcrown_graft.pipeline.reporting import check_report
 from abcrown_graft.pipeline.scoring import counted_images, learn_settings, refuse_sweep, scored_part
 from abcrown_graft.pipeline.training import train_settings, training_part, tune_settings
+from abcrown_graft.training.settings import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def preflight(config: Config) -> StageInputs:
     if is_trained_here(config):
         train_settings(config)
         written(config, "train.checkpoint")
-    if config["train.tensorboard"]:
+    if config.settings(TrainOptions).tensorboard:
         summary_writer()
     if is_grafted_here(config):
         _check_grafting(config)
@@ -82,9 +84,9 @@ def _check_grafting(config: Config) -> None:
     _check_own_files(config)
     for key in ("instability.dump", "mask.path", "tune.checkpoint"):
         written(config, key)
-    if needs_significance(config["mask.preset"], config["mask.gamma"], config["mask.stages"]):
+    if config.settings(MaskSettings).needs_significance:
         written(config, "significance.path")
-        if config["significance.method"] == "learned":
+        if config.settings(SignificanceOptions).method == LEARNED:
             learn_settings(config)
 
 
@@ -101,15 +103,17 @@ def _check_own_files(config: Config) -> None:
 def _check_images(config: Config) -> StageInputs:
     """Reads every split in use and holds it against the network."""
     model = _plain_model(config)
-    splits = _fitting_images(config, model, sorted({"train", config["instability.split"], config["data.split"]}))
+    counted, verified = config.settings(InstabilityOptions).split, config.settings(DataOptions).split
+    splits = _fitting_images(config, model, sorted({"train", counted, verified}))
     training_part(config, splits["train"])
     if is_grafted_here(config):
         scored_part(config, splits["train"])
-        counted_images(config, len(splits[config["instability.split"]]))
+        counted_images(config, len(splits[counted]))
         sizes = {site: math.prod(shape) for site, shape in model.identity.sites.items()}
-        check_room(sizes, config["mask.ratio"], config["mask.scope"], config["mask.layer_cap"])
-    evaluated_part(config, splits[config["data.split"]])
-    inputs.instance_indices(config, len(splits[config["data.split"]]))
+        mask = config.settings(MaskSettings)
+        check_room(sizes, mask.ratio, mask.scope, mask.layer_cap)
+    evaluated_part(config, splits[verified])
+    inputs.instance_indices(config, len(splits[verified]))
     return _stage_inputs(model, splits)
 
 

@@ -25,10 +25,18 @@ from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError
 from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.masks import dump as dumps
 from abcrown_graft.masks.identity import explain_difference
-from abcrown_graft.masks.learned import LearnSettings, learned_scores
+from abcrown_graft.masks.learned import learned_scores
 from abcrown_graft.masks.legacy import legacy_scores
 from abcrown_graft.masks.mask import GraftMask
-from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.masks.options import (
+    HEURISTICS,
+    LEARNED,
+    NEEDS_RADIUS,
+    InstabilityOptions,
+    LearnSettings,
+    MaskSettings,
+    SignificanceOptions,
+)
 from abcrown_graft.masks.scores import SiteScores
 from abcrown_graft.masks.selection import GraftWarning, select_mask, target_count
 from abcrown_graft.masks.significance import significance
@@ -37,6 +45,7 @@ from abcrown_graft.pipeline.mask_overlap import named_model
 from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.case import image_cases
 from abcrown_graft.verify.cases import verify_cases
+from abcrown_graft.verify.options import SolverOptions
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.recorder import HeldBack, InstabilityRecorder
 
@@ -52,13 +61,14 @@ def instability_stage(config: Config, reporter: Reporter, grafted: bool = False)
         grafted: see `config`.
     """
     config = config if grafted else baseline_config(config)
+    counting = config.settings(InstabilityOptions)
     read = ("specification.", "instability.", "solver.bound_prop_method")
-    require_native(config, (*read, "attack.") if config["instability.population"] == "bab" else read)
+    require_native(config, (*read, "attack.") if counting.population == "bab" else read)
     path = written(config, "instability.dump").absolute()
     config = config.replace({"instability.dump": str(path)}, "the instability stage")
     device = inputs.device(config)
     model = inputs.configured_model(config)
-    data = inputs.images(config, config["instability.split"])
+    data = inputs.images(config, counting.split)
     inputs.check_fit(data, model, config)
     recorder = instability_recorder(config, model, data)
     assert recorder is not None
@@ -110,7 +120,7 @@ def _count_settings(config: Config, recorder: InstabilityRecorder) -> VerifySett
     settings = effort.verify_settings(config)
     if not recorder.after_bounds:
         return replace(settings, attack=None, incomplete=False, search=None)
-    search = settings.search if config["solver.bound_prop_method"] == "alpha-crown" else None
+    search = settings.search if config.settings(SolverOptions).bound_prop_method == "alpha-crown" else None
     return replace(settings, search=search, complete_verifier="skip", input_split=None)
 
 
@@ -120,7 +130,8 @@ def counted_images(config: Config, total: int) -> range:
     Raises:
         ConfigError: none is left.
     """
-    start, end = config["instability.start"], config["instability.end"]
+    counting = config.settings(InstabilityOptions)
+    start, end = counting.start, counting.end
     chosen = range(start, total if end is None else min(end, total))
     if not chosen:
         raise ConfigError(
@@ -136,7 +147,7 @@ def scored_part(config: Config, data: ImageData) -> ImageData:
     Raises:
         ConfigError: there are fewer.
     """
-    samples = config["significance.samples"]
+    samples = config.settings(SignificanceOptions).samples
     if samples > len(data):
         where = f"{config.origin('significance.samples')}: significance.samples"
         raise ConfigError(f"{where}: {samples}, the training split has {len(data)} images")
@@ -151,7 +162,7 @@ def significance_stage(config: Config, reporter: Reporter) -> Path:
     data = scored_part(config, inputs.images(config, "train"))
     inputs.check_fit(data, model, config)
     values, settings = _significance(config, reporter, model, data, device)
-    method = config["significance.method"]
+    method = config.settings(SignificanceOptions).method
     about = {"method": method, "samples": len(data), "dataset": data.name, "data": data.fingerprint, **settings}
     scores = SiteScores("significance", values, model.identity, about)
     replace_artifact(path, lambda: scores.save(path), reporter)
@@ -165,11 +176,11 @@ def _significance(
     """The scores by site, and what they depend on besides method and images."""
     network = model.network.to(device, torch.float32)
     images, labels = data.images.to(device), data.labels.to(device)
-    method, size = config["significance.method"], config["significance.batch_size"]
-    heuristic = config["significance.init"] if method == "learned" else method
-    radius = inputs.epsilon(config) if "interval" == heuristic else None
-    learning = learn_settings(config) if method == "learned" else None
-    values = significance(network, images, labels, heuristic, size, radius)
+    score = config.settings(SignificanceOptions)
+    heuristic = score.init if score.method == LEARNED else score.method
+    radius = inputs.epsilon(config) if heuristic in HEURISTICS.having(NEEDS_RADIUS) else None
+    learning = learn_settings(config) if score.method == LEARNED else None
+    values = significance(network, images, labels, heuristic, score.batch_size, radius)
     if learning is None:
         return values, {} if radius is None else {"epsilon": radius}
     with reporter.bar("significance", learning.epochs) as bar:
@@ -184,16 +195,9 @@ def _significance(
 
 def learn_settings(config: Config) -> LearnSettings:
     """How `significance.method: learned` learns; its attack is that of `train`, its line that of `tune`."""
-    own = ("epochs", "batch_size", "lr", "gradalign", "ratio", "scope")
-    zero = config["significance.replacement"] == "zero"
-    return LearnSettings(
-        **{name: config[f"significance.{name}"] for name in own},
-        epsilon=inputs.epsilon(config),
-        attack_step=config["train.attack_step"],
-        seed=config["general.seed"],
-        slope=0.0 if zero else config["tune.slope"],
-        intercept=0.0 if zero else config["tune.intercept"],
-    )
+    found = config.settings(LearnSettings, epsilon=inputs.epsilon(config))
+    zero = config.settings(SignificanceOptions).replacement == "zero"
+    return replace(found, slope=0.0, intercept=0.0) if zero else found
 
 
 def _learning_provenance(settings: LearnSettings) -> dict[str, Any]:
@@ -212,13 +216,13 @@ def mask_stage(config: Config, reporter: Reporter) -> Path:
         MaskError: the scores are of different models.
     """
     refuse_sweep(config)
-    (path,) = _make_masks(config, reporter, {written(config, "mask.path"): config["mask.ratio"]})
+    (path,) = _make_masks(config, reporter, {written(config, "mask.path"): config.settings(MaskSettings).ratio})
     return path
 
 
 def refuse_sweep(config: Config) -> None:
     """Raises ConfigError where several masks are asked for and one is made."""
-    if config["mask.sweep"]:
+    if config.settings(MaskSettings).sweep:
         where = f"{config.origin('mask.sweep')}: mask.sweep"
         raise ConfigError(f"{where}: only the command mask makes several masks; set mask.ratio, once for each run")
 
@@ -229,7 +233,7 @@ def sweep_stage(config: Config, reporter: Reporter) -> list[Path]:
     Raises:
         ConfigError: two ratios would go into one file.
     """
-    return _make_masks(config, reporter, sweep_paths(written(config, "mask.path"), config["mask.sweep"]))
+    return _make_masks(config, reporter, sweep_paths(written(config, "mask.path"), config.settings(MaskSettings).sweep))
 
 
 def sweep_paths(path: Path, ratios: Sequence[float]) -> dict[Path, float]:
@@ -265,9 +269,10 @@ def _tell(config: Config, reporter: Reporter, mask: GraftMask) -> None:
     """How many neurons of which site are grafted."""
     for site, count in mask.count_per_site().items():
         reporter.say(f"site {site}: {count} of {mask.masks[site].numel()} neurons grafted")
-    target = target_count([part.numel() for part in mask.masks.values()], config["mask.ratio"], config["mask.scope"])
+    settings = config.settings(MaskSettings)
+    target = target_count([part.numel() for part in mask.masks.values()], settings.ratio, settings.scope)
     missed = "" if mask.count == target else f"; whole channels miss the target of {target} by {mask.count - target:+d}"
-    reporter.say(f"mask ({config['mask.preset']}): {mask.count} of {mask.size} neurons grafted{missed}")
+    reporter.say(f"mask ({settings.preset}): {mask.count} of {mask.size} neurons grafted{missed}")
 
 
 def _selected(
@@ -279,15 +284,7 @@ def _selected(
         masks = select_mask(
             instability.values,
             None if significance_scores is None else significance_scores.values,
-            config["mask.ratio"],
-            config["mask.preset"],
-            mapping=config["mask.mapping"],
-            scope=config["mask.scope"],
-            granularity=config["mask.granularity"],
-            gamma=config["mask.gamma"],
-            stages=config["mask.stages"],
-            layer_cap=config["mask.layer_cap"],
-            seed=config["mask.seed"],
+            config.settings(MaskSettings),
         )
     for warning in caught:
         reporter.say(f"warning: {warning.message}")
@@ -295,9 +292,10 @@ def _selected(
 
 
 def _mask_provenance(config: Config, instability: SiteScores, significance_scores: SiteScores | None) -> dict[str, Any]:
-    options = ("preset", "ratio", "mapping", "scope", "granularity", "gamma", "stages", "layer_cap", "seed")
+    names = ("preset", "ratio", "mapping", "scope", "granularity", "gamma", "stages", "layer_cap", "seed")
+    settings = config.settings(MaskSettings)
     return {
-        **{name: config[f"mask.{name}"] for name in options},
+        **{name: getattr(settings, name) for name in names},
         "instability": dict(instability.provenance),
         "significance": None if significance_scores is None else dict(significance_scores.provenance),
     }
@@ -313,11 +311,12 @@ def _instability_scores(config: Config) -> SiteScores:
 def _significance_scores(config: Config, instability: SiteScores) -> SiteScores | None:
     """The significance scores, of the model that the instability is of; None where the preset needs none."""
     path = artifact(config, "significance.path")
-    if not needs_significance(config["mask.preset"], config["mask.gamma"], config["mask.stages"]):
+    settings = config.settings(MaskSettings)
+    if not settings.needs_significance:
         return None
     if not path.exists():
         raise FileFormatError(
-            f"{path}: no such file; mask.preset {config['mask.preset']} needs significance scores: make them with "
+            f"{path}: no such file; mask.preset {settings.preset} needs significance scores: make them with "
             "abcrown-graft significance, or name theirs by significance.path"
         )
     if path.suffix in LEGACY_SUFFIXES:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from abcrown_graft.assembly.artifacts import output_folder
+from abcrown_graft.assembly.options import GeneralOptions, PipelineOptions
 from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import AbcrownGraftError, ConfigError
@@ -21,7 +22,8 @@ def with_seeds(configs: Sequence[Config], seeds: Sequence[int]) -> list[Config]:
 
 def _with_seed(config: Config, seed: int) -> Config:
     """Its folders are sub-folders of the configured ones, as both networks depend on the seed."""
-    folders = {"pipeline.output": config["pipeline.output"] or "runs", "pipeline.baseline": config["pipeline.baseline"]}
+    pipeline = config.settings(PipelineOptions)
+    folders = {"pipeline.output": pipeline.output or "runs", "pipeline.baseline": pipeline.baseline}
     values = {key: str(Path(folder) / f"seed_{seed}") for key, folder in folders.items() if folder}
     return config.replace({"general.seed": seed, "mask.seed": seed, **values}, "flag --seeds")
 
@@ -59,7 +61,7 @@ def run_several(configs: Sequence[Config], reporter: Reporter) -> list[Path]:
 
 
 def _title(config: Config) -> str:
-    return f"{config.file}, seed {config['general.seed']}"
+    return f"{config.file}, seed {config.settings(GeneralOptions).seed}"
 
 
 @contextmanager

@@ -24,17 +24,19 @@ from abcrown_graft.assembly.baseline import (
     plain_weights,
     training_config,
 )
+from abcrown_graft.assembly.options import DataOptions
 from abcrown_graft.assembly.record import record_path
 from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.formats.counterexample import saved_counterexamples
-from abcrown_graft.masks.presets import needs_significance
+from abcrown_graft.masks.options import LEARNED, InstabilityOptions, MaskSettings, SignificanceOptions
 from abcrown_graft.pipeline.evaluation import evaluate_stage
 from abcrown_graft.pipeline.reporting import report_files, report_stage
 from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage
 from abcrown_graft.pipeline.training import BESIDE_WEIGHTS, FITTED, train_stage, tune_stage
 from abcrown_graft.pipeline.verify_stage import verify_stage
+from abcrown_graft.training.settings import TuneOptions
 
 GRAFTED, REPORT = "grafted", "report"
 TRAIN = ("train",)
@@ -114,12 +116,12 @@ def _grafting(config: Config) -> list[Stage]:
     dump, mask, tuned = (artifact(config, key) for key in ("instability.dump", "mask.path", "tune.checkpoint"))
     stages = [_count(config, plain, weights, dump)]
     scores: tuple[Path, ...] = ()
-    if needs_significance(config["mask.preset"], config["mask.gamma"], config["mask.stages"]):
+    if config.settings(MaskSettings).needs_significance:
         scores = (artifact(config, "significance.path"),)
-        name = f"significance {config['significance.method']}"
-        score = (*SUBJECT, *SCORE, *(LEARN if config["significance.method"] == "learned" else ()))
+        method = config.settings(SignificanceOptions).method
+        name, score = f"significance {method}", (*SUBJECT, *SCORE, *(LEARN if method == LEARNED else ()))
         stages.append(Stage(name, lambda r: significance_stage(plain, r), score, TRAIN, (weights,), scores, True))
-    tuning = (*SUBJECT, "train.", "tune.", *(FITTED if config["tune.fit_lines"] else ()))
+    tuning = (*SUBJECT, "train.", "tune.", *(FITTED if config.settings(TuneOptions).fit_lines else ()))
     stages.append(Stage("mask", lambda r: mask_stage(config, r), ("mask.",), (), (dump, *scores), (mask,)))
     read, beside = (weights, mask), _learnt(tuned)
     stages.append(Stage("tune", lambda r: tune_stage(config, r), tuning, TRAIN, read, (tuned,), beside=beside))
@@ -129,11 +131,11 @@ def _grafting(config: Config) -> list[Stage]:
 def _count(config: Config, plain: Config, weights: Path, dump: Path) -> Stage:
     """Its settings are more where bounds are optimised, or where it matters what they and the attack leave open."""
     count = (*SUBJECT, *COUNT)
-    if config["instability.method"] == "alpha-crown":
+    if config.settings(InstabilityOptions).method == "alpha-crown":
         count += ("solver.",)
-    if config["instability.population"] == "bab":
+    if config.settings(InstabilityOptions).population == "bab":
         count += LEFT_OPEN
-    split = (config["instability.split"],)
+    split = (config.settings(InstabilityOptions).split,)
     return Stage("instability", lambda r: instability_stage(plain, r), count, split, (weights,), (dump,), shared=True)
 
 
@@ -141,7 +143,7 @@ def _measurements(config: Config, name: str, checkpoint: Path) -> list[Stage]:
     found = (results_path(config, name), dump_path(config, name))
     evaluation, shared = evaluation_path(config, name), name == BASELINE
     settings, attack = (*SUBJECT, *VERIFY), (*SUBJECT, "data.split", "evaluate.")
-    split, chosen = (config["data.split"],), config.path("data.data_idx_file")
+    split, chosen = (config.settings(DataOptions).split,), config.path("data.data_idx_file")
     instances = (checkpoint,) if chosen is None else (checkpoint, chosen)
     points = partial(saved_counterexamples, counterexample_path(config, name))
 

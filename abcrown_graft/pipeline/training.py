@@ -16,6 +16,7 @@ from abcrown_graft import __version__
 from abcrown_graft.assembly import inputs
 from abcrown_graft.assembly.artifacts import artifact, written
 from abcrown_graft.assembly.baseline import baseline_config
+from abcrown_graft.assembly.options import DataOptions, GeneralOptions, ModelOptions
 from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.assembly.saved_config import from_folder
 from abcrown_graft.assembly.scalars import scalar_log
@@ -25,13 +26,15 @@ from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import append_record, keep_aside, write_atomically
 from abcrown_graft.masks.fitting import fitted_lines
+from abcrown_graft.masks.options import SignificanceOptions
 from abcrown_graft.models.checkpoint import save_checkpoint
 from abcrown_graft.models.load import LoadedModel, prepare, read_mask
 from abcrown_graft.nn.surgery import SiteValues, graft
 from abcrown_graft.pipeline.scoring import scored_part
 from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.loop import Bookkeeping, EpochRecord, TrainResult
-from abcrown_graft.training.settings import AdversarialSettings, TrainSettings, TuneSettings
+from abcrown_graft.training.method import METHODS, Method
+from abcrown_graft.training.settings import AdversarialSettings, TrainOptions, TrainSettings, TuneOptions, TuneSettings
 from abcrown_graft.training.train import train
 from abcrown_graft.training.tune import tune
 
@@ -63,7 +66,8 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
     if not mask.same_weights(plain.identity):
         reporter.say("note: the mask was made for other weights of this architecture")
     core = graft(plain.core, mask.masks, *_starting_lines(config, plain, split, device))
-    model = prepare(core, plain.input_shape, config["data.mean"], config["data.std"])
+    pixels = config.settings(DataOptions)
+    model = prepare(core, plain.input_shape, pixels.mean, pixels.std)
     result = _learn(tune, config, reporter, model, data, settings, path, device)
     about = {"stage": "tune", "plain": plain.identity.to_header(), "mask": dict(mask.provenance), "grafted": mask.count}
     _save(config, reporter, path, core, data, result, about)
@@ -72,47 +76,36 @@ def tune_stage(config: Config, reporter: Reporter) -> Path:
 
 def _starting_lines(config: Config, plain: LoadedModel, split: ImageData, device: str) -> tuple[SiteValues, SiteValues]:
     """Slopes and intercepts that tuning starts from; `split` is the whole training split."""
-    if not config["tune.fit_lines"]:
-        return config["tune.slope"], config["tune.intercept"]
+    tune = config.settings(TuneOptions)
+    if not tune.fit_lines:
+        return tune.slope, tune.intercept
     images = scored_part(config, split).images.to(device)
     network = plain.exact.to(device, torch.float32)
-    return fitted_lines(network, images, config["significance.batch_size"])
+    return fitted_lines(network, images, config.settings(SignificanceOptions).batch_size)
 
 
 def train_settings(config: Config) -> TrainSettings:
-    """The section `train`; milestones past the last epoch have no effect, as in torch."""
-    epochs = config["train.epochs"]
-    return TrainSettings(
-        **_common(config, TrainSettings),
-        kappa=config["train.kappa"],
-        epsilon_start=config["train.epsilon_start"],
-        epsilon_length=config["train.epsilon_length"],
-        schedule=config["train.schedule"],
-        milestones=tuple(mark for mark in config["train.milestones"] if mark < epochs),
-        lr_factor=config["train.lr_factor"],
-    )
+    """The section `train` and what it needs of others."""
+    return config.settings(TrainSettings, epsilon=inputs.epsilon(config), method=_method(config, TrainSettings))
 
 
 def tune_settings(config: Config) -> TuneSettings:
     """The section `tune`; method, attack, augmentation, precision and validation images are those of `train`.
 
-    Certified methods have no schedule of epsilon here: the network has been through it.
-
     Raises:
         ConfigError: a value is out of range, or `tune.fit_lines` is set for neurons that are pruned.
     """
-    if config["tune.prune"] and config["tune.fit_lines"]:
+    tune = config.settings(TuneOptions)
+    if tune.prune and tune.fit_lines:
         where = f"{config.origin('tune.fit_lines')}: tune.fit_lines"
         raise ConfigError(f"{where}: pruned neurons have no lines; set it or tune.prune to false")
-    own = ("kappa", "slope_lr", "freeze_weights", "prune", "slope_decay", "slope_target", "relu_stability")
-    return TuneSettings(**_common(config, TuneSettings), **{name: config[TuneSettings.key(name)] for name in own})
+    method = _method(config, TuneSettings).in_tuning()
+    return config.settings(TuneSettings, epsilon=inputs.epsilon(config), method=method)
 
 
-def _common(config: Config, kind: type[AdversarialSettings]) -> dict[str, Any]:
-    rates = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "gradalign", "warmup")
-    attack = ("method", "attack_step", "pgd_steps", "pgd_step", "trades_beta")
-    names = (*rates, *attack, "precision", "channels_last", "compile", "augment", "validation", "seed")
-    return {**{name: config[kind.key(name)] for name in names}, "epsilon": inputs.epsilon(config)}
+def _method(config: Config, kind: type[AdversarialSettings]) -> Method:
+    """The method with its options, which a section may have for itself."""
+    return config.settings(METHODS[config.settings(TrainOptions).method], kind.section)
 
 
 def training_part(config: Config, data: ImageData) -> ImageData:
@@ -121,7 +114,8 @@ def training_part(config: Config, data: ImageData) -> ImageData:
     Raises:
         ConfigError: the split has fewer images, or `train.validation` leaves none to learn from.
     """
-    limit, validation = config["train.limit"], config["train.validation"]
+    part = config.settings(TrainOptions)
+    limit, validation = part.limit, part.validation
     if limit is not None and limit > len(data):
         raise ConfigError(f"{config.origin('train.limit')}: train.limit: {limit}, the split has {len(data)} images")
     data = data if limit is None else data.select(range(limit))
@@ -142,9 +136,10 @@ def _learn(
     device: str,
 ) -> TrainResult:
     """Runs the epochs with a bar, a log beside the checkpoint and a file to resume from."""
-    told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if config["train.tensorboard"] else None
+    tensorboard = config.settings(TrainOptions).tensorboard
+    told = scalar_log(path.with_suffix(".tensorboard"), settings.section) if tensorboard else None
     log, resume = path.with_suffix(LOG), path.with_suffix(RESUME)
-    fitted = FITTED if settings.section == TuneSettings.section and config["tune.fit_lines"] else ()
+    fitted = FITTED if settings.section == TuneSettings.section and config.settings(TuneOptions).fit_lines else ()
     also = {key: config[key] for key in ("data.mean", "data.std", *fitted)}
     subject = {"data": data.fingerprint, "architecture": model.identity.architecture, **also}
     keep_freed_memory()
@@ -201,9 +196,9 @@ def _save(
     write_atomically(path.with_suffix(CONFIG), from_folder(config, path.parent).to_yaml().encode())
     header = {
         **about,
-        "model_name": config["model.name"],
+        "model_name": config.settings(ModelOptions).name,
         "config": _portable(config).to_yaml(only_changed=True),
-        "seed": config["general.seed"],
+        "seed": config.settings(GeneralOptions).seed,
         "data": {"dataset": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
         "best_epoch": result.best_epoch,
         "versions": {

@@ -1,4 +1,4 @@
-"""Which neuron to split next: a registry of rules, with α,β-CROWN's names and options."""
+"""Which neuron to split next: rules, with α,β-CROWN's names and options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from abcrown_graft.core.core import CoreView
 from abcrown_graft.core.dual import Optimized, dual_bound
-from abcrown_graft.registry import Registry
 
 REDUCE: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "min": torch.minimum,
@@ -33,8 +32,6 @@ class BranchingSettings:
 Rule = Callable[[CoreView, Optimized, BranchingSettings], Tensor]
 """From a core, subproblems of it with a free neuron each, and settings to the neuron to split of each, `(batch,)`."""
 
-BRANCHING: Registry[Rule] = Registry("branching method")
-
 
 def gap_scores(found: Optimized) -> Tensor:
     """How much of the bound each neuron's relaxation gives away at the bound's primal point, `(neurons, batch)`.
@@ -53,7 +50,6 @@ def intercept_scores(found: Optimized) -> Tensor:
     return torch.where(found.duals.split == 0, score, -1.0)
 
 
-@BRANCHING.register("babsr")
 def babsr(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
     """The neuron of the largest estimated improvement, ties broken by the intercept term.
 
@@ -63,7 +59,6 @@ def babsr(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tens
     return (gap_scores(found) + 1e-3 * intercept_scores(found)).argmax(0)
 
 
-@BRANCHING.register("random")
 def random(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
     """A free neuron at random.
 
@@ -75,7 +70,6 @@ def random(core: CoreView, found: Optimized, settings: BranchingSettings) -> Ten
     return torch.where(found.duals.split == 0, chance, -1.0).argmax(0)
 
 
-@BRANCHING.register("kfsb")
 def kfsb(core: CoreView, found: Optimized, settings: BranchingSettings) -> Tensor:
     """Filtered smart branching: the best `candidates` of two scores are tried, the best pair of children wins.
 

@@ -1,4 +1,4 @@
-"""Which input to halve next: a registry of rules, two of them with α,β-CROWN's names and options."""
+"""Which input to halve next: rules, two of them with α,β-CROWN's names and options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from abcrown_graft.registry import Registry
 from abcrown_graft.search.box_task import Lines
 
 
@@ -33,10 +32,7 @@ InputRule = Callable[[Tensor, Lines, Tensor, InputBranching], Tensor]
 """From widths `(n, inputs)`, what is known of the literals, the clauses `(n, clauses)` (positive where they are proved)
 and settings to scores `(n, inputs)`; the input of the largest score is halved."""
 
-INPUT_BRANCHING: Registry[InputRule] = Registry("input branching method")
 
-
-@INPUT_BRANCHING.register("naive")
 def longest_side(width: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
     """The width.
 
@@ -46,7 +42,6 @@ def longest_side(width: Tensor, found: Lines, clauses: Tensor, settings: InputBr
     return width
 
 
-@INPUT_BRANCHING.register("smear")
 def largest_influence(width: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
     """How much the hardest clause can vary along the input: its largest derivative times the width.
 
@@ -59,7 +54,6 @@ def largest_influence(width: Tensor, found: Lines, clauses: Tensor, settings: In
     return of_clause(found.steepest, hardest(clauses)).amax(1) * width
 
 
-@INPUT_BRANCHING.register("sb")
 def smart_branching(width: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
     """How much the line below a literal varies along the input, |a| (u - l) / 2.
 
@@ -84,18 +78,3 @@ def hardest(clauses: Tensor) -> Tensor:
 def of_clause(values: Tensor, clause: Tensor) -> Tensor:
     """What belongs to one clause of each box: of `(n, clauses, ...)`, `(n, ...)`."""
     return values[torch.arange(len(values), device=values.device), clause]
-
-
-def chosen_axis(width: Tensor, halvable: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
-    """The input to halve in each box, `(n,)`; -1 where none can be.
-
-    Args:
-        width: of the boxes, `(n, inputs)`.
-        halvable: which inputs can be halved, `(n, inputs)`.
-        found: what is known of the literals.
-        clauses: bounds of the clauses, `(n, clauses)`.
-        settings: the rule.
-    """
-    scores = INPUT_BRANCHING[settings.method](width, found, clauses, settings).nan_to_num()
-    best = torch.where(halvable, scores, -torch.inf).argmax(1)
-    return torch.where(halvable.any(1), best, -1)

@@ -18,7 +18,8 @@ from abcrown_graft.search.bab import CHECKED_POINTS, CheckPoints, SearchResult, 
 from abcrown_graft.search.box_task import BoxTask, Lines
 from abcrown_graft.search.boxes import Boxes, BoxStack, can_be_halved, clipped, halved, middle
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.search.input_branching import InputBranching, chosen_axis, hardest, of_clause
+from abcrown_graft.search.input_branching import InputBranching, hardest, of_clause
+from abcrown_graft.search.options import INPUT_BRANCHING
 from abcrown_graft.search.task import Steps, bounded_boxes
 from abcrown_graft.verdict import Verdict
 
@@ -148,3 +149,18 @@ class _InputSplit:
 
     def _result(self, verdict: Verdict) -> SearchResult:
         return SearchResult(verdict, self.visited, min(0.0, self.open.lowest), self.counterexample)
+
+
+def chosen_axis(width: Tensor, halvable: Tensor, found: Lines, clauses: Tensor, settings: InputBranching) -> Tensor:
+    """The input to halve in each box, `(n,)`; -1 where none can be.
+
+    Args:
+        width: of the boxes, `(n, inputs)`.
+        halvable: which inputs can be halved, `(n, inputs)`.
+        found: what is known of the literals.
+        clauses: bounds of the clauses, `(n, clauses)`.
+        settings: the rule.
+    """
+    scores = INPUT_BRANCHING[settings.method](width, found, clauses, settings).nan_to_num()
+    best = torch.where(halvable, scores, -torch.inf).argmax(1)
+    return torch.where(halvable.any(1), best, -1)

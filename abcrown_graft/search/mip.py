@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from abcrown_graft.config.settings import Settings, linked
 from abcrown_graft.core.core import Core
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.search.bab import CheckPoints, SearchResult
 from abcrown_graft.search.mip_program import Program, constraints, is_sane, least_value, used_inputs, with_objective
-from abcrown_graft.search.mip_solvers import SOLVERS, Outcome, SolverUnavailableError
+from abcrown_graft.search.mip_solvers import Outcome, SolverUnavailableError
+from abcrown_graft.search.options import SOLVERS
 from abcrown_graft.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class MipSettings:
+class MipSettings(Settings):
     """Solver and effort of `complete_verifier: mip`.
 
     Attributes:
@@ -29,14 +31,13 @@ class MipSettings:
 
     solver: str = "auto"
     timeout: float = 360.0
-    threads: int = 1
+    threads: int = linked("solver.mip.solver_threads", 1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.solver != "auto" and self.solver not in SOLVERS:
             known = ", ".join(("auto", *SOLVERS.names()))
             raise ConfigError(f"solver.mip.mip_solver: {self.solver!r} is unknown; choose one of {known}")
-        if self.threads < 0:
-            raise ConfigError(f"solver.mip.solver_threads: {self.threads} is negative; 0 leaves it to the solver")
 
 
 def solve_mip(core: Core, settings: MipSettings, check_points: CheckPoints | None = None) -> SearchResult:

@@ -24,7 +24,6 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from abcrown_graft.errors import UnsupportedError
-from abcrown_graft.registry import Registry
 from abcrown_graft.search.mip_program import Program
 from abcrown_graft.verdict import Verdict
 
@@ -55,14 +54,11 @@ Solver = Callable[[Program, float, int, Accept], Outcome]
 """From a program, the `time.perf_counter()` in seconds at which to stop, how many threads to use (0 leaves that to the
 solver), and who judges solutions to what is found."""
 
-SOLVERS: Registry[Solver] = Registry("MIP solver")
-
 
 class SolverUnavailableError(UnsupportedError):
     """A solver that is not installed, or whose licence does not admit the program."""
 
 
-@SOLVERS.register("gurobi")
 def solve_gurobi(program: Program, deadline: float, threads: int, accept: Accept) -> Outcome:
     """Minimises below zero until nothing is left, or a solution is accepted.
 
@@ -148,7 +144,6 @@ def _watched(grb: Any, model: Any, accept: Accept) -> tuple[bool, list[Exception
     return bool(accepted), raised
 
 
-@SOLVERS.register("highs")
 def solve_highs(program: Program, deadline: float, threads: int, accept: Accept) -> Outcome:
     """Asks for a solution whose objective is not positive; if it is rejected, for the least.
 

@@ -11,9 +11,10 @@ import torch
 from abcrown_graft.core.core import Core, CoreView
 from abcrown_graft.core.dual import Duals, Optimized
 from abcrown_graft.search.box_task import BoxTask, Lines, bound_boxes
-from abcrown_graft.search.branching import BRANCHING, BranchingSettings
+from abcrown_graft.search.branching import BranchingSettings
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.optimize import AdamSettings, optimize
+from abcrown_graft.search.options import BRANCHING
 
 
 @dataclass(frozen=True, eq=False)

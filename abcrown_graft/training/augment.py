@@ -8,22 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abcrown_graft.registry import Registry
-
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-
-AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation")
 
 PADDING = 4
 
 
-@AUGMENTATIONS.register("none")
 def leave(images: Tensor, generator: torch.Generator) -> Tensor:
     """The images as they are."""
     return images
 
 
-@AUGMENTATIONS.register("crop_flip")
 def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image padded by 4 black pixels, cropped back at random, and mirrored left-right half of the time."""
     batch, _, height, width = images.shape

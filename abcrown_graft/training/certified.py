@@ -21,38 +21,31 @@ from abcrown_graft.geometry.robustness import linf_box, robustness_rows
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
-from abcrown_graft.training.fat import BatchLoss
+from abcrown_graft.training.method import BatchLoss
 from abcrown_graft.training.modes import device_of
-from abcrown_graft.training.schedule import ramp
-from abcrown_graft.training.settings import AdversarialSettings
 
 BATCH = 100  # images whose margins are bounded at a time in validation
 
 
 def certified_loss(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, progress: float
+    model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, kappa: float, beta: float
 ) -> BatchLoss:
     """κ · cross-entropy of the clean images + (1 − κ) · cross-entropy of the worst logits that the bounds allow.
-
-    While ε grows from 0 to its full size, κ goes from 1 to `settings.kappa`; "crown-ibp" mixes the lower bounds of
-    CROWN and of interval arithmetic by β and 1 − β, and β goes from 1 to 0.
 
     Args:
         model: pixels `(batch, *shape)` in [0, 1] to logits; its own mode counts for the clean pass alone.
         images, labels: `(batch, *shape)` and `(batch,)`.
-        settings: how; `method` is "ibp" or "crown-ibp".
-        progress: in epochs.
+        epsilon: radius in pixel units.
+        kappa: κ, in [0, 1].
+        beta: in [0, 1], the share of CROWN's bound; the rest is that of interval arithmetic.
     """
-    share = ramp(progress, settings.epsilon_start, settings.epsilon_length)
     logits = model(images)
     clean = F.cross_entropy(logits, labels)
-    kappa = 1 - share * (1 - settings.kappa)
     if kappa == 1:
         return BatchLoss(clean, logits)
-    beta = 1 - share if settings.method == "crown-ibp" else 0.0
     with torch.autocast(images.device.type, enabled=False):
         network = from_module(model, images.shape[1:], attached=True)
-        margins = margin_bounds(network, linf_box(images, share * settings.epsilon), labels, beta)
+        margins = margin_bounds(network, linf_box(images, epsilon), labels, beta)
         loss = kappa * clean + (1 - kappa) * worst_cross_entropy(margins)
     return BatchLoss(loss, logits)
 

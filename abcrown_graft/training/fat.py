@@ -10,26 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abcrown_graft.training.compiled import uncompiled
+from abcrown_graft.training.method import BatchLoss
 from abcrown_graft.training.modes import evaluating, frozen
 from abcrown_graft.training.second_order import input_gradient_first
-from abcrown_graft.training.settings import AdversarialSettings
 
 LogitLoss = Callable[[Tensor], Tensor]
 """Of logits `(batch, classes)`: a scalar, the sum over the images of what depends on each alone."""
-
-
-class BatchLoss(NamedTuple):
-    """A batch's loss (scalar, differentiable) and its logits `(batch, classes)` at the perturbed images."""
-
-    loss: Tensor
-    logits: Tensor
 
 
 def perturbation_box(images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -145,13 +137,24 @@ def _size(gradient: Tensor) -> Tensor:
 
 
 def fat_loss(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    step: float,
+    weight: float,
+    generator: torch.Generator,
 ) -> BatchLoss:
-    """Cross-entropy at the FAT perturbation in the model's own mode, plus the weighted GradAlign term."""
-    delta = fat_perturbation(model, images, labels, settings.epsilon, settings.attack_step, generator)
+    """Cross-entropy at the FAT perturbation in the model's own mode, plus the weighted GradAlign term.
+
+    Args:
+        model, images, labels, epsilon, step, generator: as for `fat_perturbation`.
+        weight: of the GradAlign term; 0 leaves it out.
+    """
+    delta = fat_perturbation(model, images, labels, epsilon, step, generator)
     logits = model(images + delta)
     loss = F.cross_entropy(logits, labels)
-    if settings.gradalign > 0:
+    if weight > 0:
         # After the pass in train mode: that one updates the running statistics which this graph refers to.
-        loss = loss + settings.gradalign * gradalign(model, images, labels, settings.epsilon, generator)
+        loss = loss + weight * gradalign(model, images, labels, epsilon, generator)
     return BatchLoss(loss, logits)

@@ -15,17 +15,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError
-from abcrown_graft.training.augment import AUGMENTATIONS
 from abcrown_graft.training.certified import certified_accuracy
 from abcrown_graft.training.checks import check_data
 from abcrown_graft.training.compiled import compiled, explained
 from abcrown_graft.training.evaluate import correct, hits, one_step_accuracy
-from abcrown_graft.training.losses import LOSSES
+from abcrown_graft.training.method import Step
 from abcrown_graft.training.modes import device_of, restored_modes, set_training
 from abcrown_graft.training.resume import load_progress, save_progress
 from abcrown_graft.training.schedule import warmup_factor
 from abcrown_graft.training.seeds import seed_of, stream
-from abcrown_graft.training.settings import AdversarialSettings
+from abcrown_graft.training.settings import AUGMENTATIONS, AdversarialSettings
 
 _ORDER, _NOISE, _GLOBAL, _VALIDATION = range(4)  # streams of a run's seed
 
@@ -140,7 +139,7 @@ def run_epochs(
 
     Raises:
         AbcrownGraftError: the loss became NaN or infinite.
-        ConfigError: unknown augmentation, or validation takes all images.
+        ConfigError: the augmentation does not suit the images, or validation takes all of them.
         DataError, ModelError: as `check_data`.
         FileFormatError, SettingsDifferError: the resume file is damaged, or of another run.
     """
@@ -176,10 +175,6 @@ def run_epochs(
 
 def _check(model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings) -> None:
     check_data(model, images, labels)
-    try:
-        AUGMENTATIONS[settings.augment]
-    except ConfigError as error:
-        raise ConfigError(f"{settings.key('augment')}: {error}") from None
     if settings.augment != "none" and images.ndim != 4:
         shape = tuple(images.shape[1:])
         raise ConfigError(f"{settings.key('augment')}: {settings.augment!r} needs 3 axes, not {shape}; use 'none'")
@@ -200,7 +195,7 @@ def _best(history: list[EpochRecord], settings: AdversarialSettings) -> EpochRec
     def score(record: EpochRecord) -> float:
         if record.validation_certified_accuracy is None:
             return record.validation_robust_accuracy
-        full = record.epoch >= settings.epsilon_start + settings.epsilon_length
+        full = record.epoch >= settings.method.epsilon_is_full_after
         return record.validation_certified_accuracy if full else -1.0
 
     return max(history, key=score)
@@ -242,7 +237,9 @@ def _learn(run: _Run, epoch: int) -> tuple[float, float]:
             _set_rates(run, progress)
             x, y = _laid_out(augment(images[index], order), settings).to(device), labels[index].to(device)
             with _autocast(settings, device), explained(settings.key("compile")):
-                loss, logits = LOSSES[settings.method](model, x, y, settings, noise, progress)
+                loss, logits = settings.method.loss(
+                    Step(model, x, y, settings.epsilon, settings.attack_step, noise, progress)
+                )
                 if run.penalty is not None:
                     loss = loss + run.penalty(run.model, x)
             value = loss.item()
@@ -302,10 +299,10 @@ def _validate(run: _Run) -> tuple[float, float, float | None]:
     clean = correct(model, *run.validating).double().mean().item()
     seed = seed_of(settings.seed, _VALIDATION)
     robust = one_step_accuracy(model, *run.validating, settings.epsilon, settings.attack_step, seed)
-    if not settings.certified:
+    bounds = settings.method.certified_by
+    if not bounds:
         return clean, robust, None
-    crown = settings.method == "crown-ibp"
-    return clean, robust, certified_accuracy(model, *run.validating, settings.epsilon, crown)
+    return clean, robust, certified_accuracy(model, *run.validating, settings.epsilon, bounds == "crown")
 
 
 def _store(run: _Run, history: list[EpochRecord], best: dict[str, Tensor]) -> None:

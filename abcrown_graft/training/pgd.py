@@ -1,53 +1,29 @@
-"""Adversarial training with several gradient steps: PGD's cross-entropy, and TRADES.
+"""The attack of several gradient steps that the methods `pgd` and `trades` train against.
 
-Sources: Madry et al., *Towards deep learning models resistant to adversarial attacks*, ICLR 2018 (eq. 2.1 and
-section 4); Zhang et al., *Theoretically principled trade-off between robustness and accuracy*, ICML 2019 (eq. 5).
-Attacks look at the model in eval mode; only the losses see train mode.
+Attacks look at the model in eval mode.
 """
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abcrown_graft.training.fat import BatchLoss, LogitLoss, cross_entropy_of, signed_ascent, uniform_noise
-from abcrown_graft.training.modes import evaluating
-from abcrown_graft.training.settings import AdversarialSettings
-
-TRADES_START = 1e-3  # standard deviation of the start around the clean image, where the divergence has no gradient
+from abcrown_graft.training.fat import LogitLoss, signed_ascent
 
 
-def pgd_loss(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
-) -> BatchLoss:
-    """Cross-entropy where projected gradient ascent on it, from δ ~ U(−ε, ε), has ended."""
-    start = uniform_noise(images, settings.epsilon, generator)
-    logits = model(images + ascend(model, images, start, cross_entropy_of(labels), settings))
-    return BatchLoss(F.cross_entropy(logits, labels), logits)
+def ascend(
+    model: nn.Module, images: Tensor, start: Tensor, loss: LogitLoss, epsilon: float, steps: int, size: float
+) -> Tensor:
+    """δ that raises a loss of the logits `(batch, classes)`, a sum over images.
+
+    Args:
+        model, images, start, loss, epsilon: as for `signed_ascent`.
+        steps: their number.
+        size: of a step, in units of epsilon / steps.
+    """
+    return signed_ascent(model, images, start, loss, epsilon, steps, size * epsilon / steps)
 
 
-def trades_loss(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
-) -> BatchLoss:
-    """Cross-entropy of the clean images plus β · KL(p(x) ‖ p(x + δ)), where δ makes that divergence large."""
-    noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
-    with evaluating(model), torch.no_grad():
-        before = model(images).log_softmax(1)
-    delta = ascend(
-        model, images, TRADES_START * noise.to(images.device), lambda logits: _divergence(before, logits), settings
-    )
-    clean, perturbed = model(images), model(images + delta)
-    divergence = _divergence(clean.log_softmax(1), perturbed) / len(images)
-    return BatchLoss(F.cross_entropy(clean, labels) + settings.trades_beta * divergence, perturbed)
-
-
-def ascend(model: nn.Module, images: Tensor, start: Tensor, loss: LogitLoss, settings: AdversarialSettings) -> Tensor:
-    """δ that raises a loss of the logits `(batch, classes)`, a sum over images, by the steps of the settings."""
-    size = settings.pgd_step * settings.epsilon / settings.pgd_steps
-    return signed_ascent(model, images, start, loss, settings.epsilon, settings.pgd_steps, size)
-
-
-def _divergence(clean: Tensor, perturbed: Tensor) -> Tensor:
+def divergence(clean: Tensor, perturbed: Tensor) -> Tensor:
     """Σ KL(p ‖ q) over the batch; log-probabilities of p and logits of q, `(batch, classes)`."""
     return F.kl_div(perturbed.log_softmax(1), clean, reduction="sum", log_target=True)

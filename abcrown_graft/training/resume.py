@@ -6,7 +6,6 @@ import io
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from abcrown_graft.errors import FileFormatError, SettingsDifferError
 from abcrown_graft.files import check_archive, write_atomically
 from abcrown_graft.training.settings import AdversarialSettings
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_progress(
@@ -46,8 +45,7 @@ def load_progress(
     for key in ("made_by", "progress"):
         if not isinstance(content.get(key), dict):
             raise FileFormatError(f"{path}: lacks {key!r}; delete it to start anew")
-    told = {f"{settings.section}.{field.name}": settings.key(field.name) for field in fields(settings)}
-    _compare(path, content["made_by"], _identity(settings, subject), told)
+    _compare(path, content["made_by"], _identity(settings, subject))
     return content["progress"]
 
 
@@ -67,17 +65,14 @@ def _read(path: str | os.PathLike[str]) -> object:
 
 def _identity(settings: AdversarialSettings, subject: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that must be equal for a run to be continued, as plain values."""
-    named = {f"{settings.section}.{field.name}": asdict(settings)[field.name] for field in fields(settings)}
-    return {**named, **subject}
+    return {"stage": settings.section, **settings.values(), **subject}
 
 
-def _compare(
-    path: str | os.PathLike[str], stored: Mapping[str, Any], wanted: Mapping[str, Any], told: Mapping[str, str]
-) -> None:
-    """Raises SettingsDifferError on the first difference; `told`: names shown instead of the stored ones."""
+def _compare(path: str | os.PathLike[str], stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises SettingsDifferError on the first difference."""
     for key in sorted({*stored, *wanted}):
         if stored.get(key) != wanted.get(key):
             raise SettingsDifferError(
-                f"{path}: made with {told.get(key, key)} = {stored.get(key)!r}, this run has {wanted.get(key)!r}; "
+                f"{path}: made with {key} = {stored.get(key)!r}, this run has {wanted.get(key)!r}; "
                 "use the same value, or delete the file to start anew"
             )

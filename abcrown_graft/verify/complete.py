@@ -23,9 +23,10 @@ from abcrown_graft.search.task import Steps
 from abcrown_graft.search.together import together
 from abcrown_graft.search.turns import in_turns
 from abcrown_graft.verdict import Verdict
-from abcrown_graft.verify.completion import COMPLETE, SPLITS_INPUTS, Complete, with_status
+from abcrown_graft.verify.completion import Complete, with_status
 from abcrown_graft.verify.failure import failure, verdict_of
 from abcrown_graft.verify.memory import is_out_of_memory, release_memory
+from abcrown_graft.verify.options import COMPLETE, SPLITS_INPUTS
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, OutOfTime
 from abcrown_graft.verify.stages import rigorous_bounds
@@ -168,7 +169,7 @@ def _over_neurons(
 def _input_split(batch: Batch) -> InputSplit | None:
     """How inputs are split where that is what decides; None where it is not."""
     split = batch.settings.input_split
-    if split is None or batch.settings.complete_verifier not in SPLITS_INPUTS:
+    if split is None or batch.settings.complete_verifier not in COMPLETE.having(SPLITS_INPUTS):
         return None
     return split if split.suits(batch.subject.exact) else None
 

@@ -1,4 +1,4 @@
-"""What decides a core: a registry with the names of α,β-CROWN's `general.complete_verifier`."""
+"""What decides a core: functions with the names of α,β-CROWN's `general.complete_verifier`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from abcrown_graft.core.core import Core
-from abcrown_graft.registry import Registry
 from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings, search_steps
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.mip import MipSettings, solve_mip
@@ -19,11 +18,7 @@ TINY_SHARE = 0.25  # of the time that is left
 Complete = Callable[[Core, SearchSettings, MipSettings, Budget, CheckPoints], Steps[tuple[SearchResult, str]]]
 """From a core, efforts, what may be spent, and the judge of points to the steps that lead to result and status."""
 
-COMPLETE: Registry[Complete] = Registry("complete verifier")
-SPLITS_INPUTS = ("bab", "auto")  # those of which branch and bound may be over inputs
 
-
-@COMPLETE.register("bab")
 def branch_and_bound(
     core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
 ) -> Steps[tuple[SearchResult, str]]:
@@ -39,7 +34,6 @@ def with_status(steps: Steps[SearchResult]) -> Steps[tuple[SearchResult, str]]:
     return found, "unsafe-bab" if found.verdict is Verdict.FALSIFIED else str(found.verdict)
 
 
-@COMPLETE.register("skip")
 def incomplete_only(
     core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
 ) -> Steps[tuple[SearchResult, str]]:
@@ -47,7 +41,6 @@ def incomplete_only(
     return (yield from branch_and_bound(core, replace(settings, max_domains=0), mip, budget, check_points))
 
 
-@COMPLETE.register("mip")
 def mixed_integer(
     core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
 ) -> Steps[tuple[SearchResult, str]]:
@@ -62,7 +55,6 @@ def mixed_integer(
     return found, words.get(found.verdict, str(found.verdict))
 
 
-@COMPLETE.register("auto")
 def automatic(
     core: Core, settings: SearchSettings, mip: MipSettings, budget: Budget, check_points: CheckPoints
 ) -> Steps[tuple[SearchResult, str]]:

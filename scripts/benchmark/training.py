@@ -33,6 +33,7 @@ from abcrown_graft.nn.surgery import graft
 from abcrown_graft.training.allocator import keep_freed_memory
 from abcrown_graft.training.augment import crop_flip
 from abcrown_graft.training.fat import fat_loss
+from abcrown_graft.training.methods.fat import Fat
 from abcrown_graft.training.settings import AdversarialSettings, TrainSettings
 
 BATCH, STEP, WEIGHT, RATE = 128, 1.25, 0.2, 0.01
@@ -190,7 +191,7 @@ def our_loop(
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             x = (crop_flip(x, draws) if augment else x).contiguous(memory_format=layout)
             with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-                loss = fat_loss(model, x, y, settings, noise).loss
+                loss = fat_loss(model, x, y, settings.epsilon, settings.attack_step, WEIGHT, noise).loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -226,7 +227,7 @@ def _grafted(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
 def _settings(epsilon: float, precision: str, channels_last: bool) -> TrainSettings:
     return TrainSettings(
         epochs=1, batch_size=BATCH, lr=RATE, momentum=0.9, weight_decay=5e-4, epsilon=epsilon, attack_step=STEP,
-        gradalign=WEIGHT, validation=1, precision=precision, channels_last=channels_last,
+        method=Fat(gradalign=WEIGHT), validation=1, precision=precision, channels_last=channels_last,
     )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from command_line import miniature
+from registering import registered
 
-from abcrown_graft.assembly.record import GRAFTING, label, record_path, run_record, write_record
+from abcrown_graft.assembly.record import label, record_path, run_record, write_record
 from abcrown_graft.masks.presets import PRESETS
 
 PRUNED = {"mask__preset": "insignificant", "tune__prune": True}
@@ -46,8 +47,9 @@ def test_the_method_in_words(tmp_path: Path, changed: dict[str, object], expecte
     assert label(miniature(tmp_path, **changed)) == expected
 
 
-def test_every_preset_has_words() -> None:
-    assert {*GRAFTING, "fixed"} == set(PRESETS.names())
+def test_a_preset_without_a_label_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered(monkeypatch, PRESETS, "mine")(PRESETS["fixed"])
+    assert label(miniature(tmp_path, mask__preset="mine")) == "grafting (mine) 50 %"
 
 
 def test_the_record_of_a_run_with_a_baseline_of_its_own_folder(tmp_path: Path) -> None:

@@ -13,22 +13,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abcrown_graft.config import SCHEMA, Config, Option, load_config
-from abcrown_graft.config.kinds import BOOLEAN, COUNT, FLOAT, FLOAT_OR_FLOATS, FLOATS, INTEGER, INTEGERS, STEP
+from abcrown_graft.config.kinds import BOOLEAN, COUNT, FINITE, FLOAT, FLOAT_OR_FLOATS, FLOATS, INTEGER, INTEGERS, STEP
 from abcrown_graft.errors import ConfigError
 
 
 def scalars(option: Option) -> st.SearchStrategy[Any]:
     """Valid scalars for `option`."""
     low, high = option.low if option.low is not None else option.above, option.high
-    numbers = st.floats(low, high, allow_nan=False, exclude_min=option.above is not None)
+    numbers = st.floats(
+        low,
+        high if option.below is None else option.below,
+        allow_nan=False,
+        allow_infinity=None if option.kind is not FINITE else False,
+        exclude_min=option.above is not None,
+        exclude_max=option.below is not None,
+    )
     integers = st.integers(None if low is None else int(low), None if high is None else int(high))
     if option.choices is not None:
-        return st.sampled_from(option.choices)
+        return st.sampled_from(list(option.choices))
     if option.kind is BOOLEAN:
         return st.booleans()
     if option.kind in (INTEGER, INTEGERS):
         return integers
-    if option.kind in (FLOAT, FLOATS, FLOAT_OR_FLOATS):
+    if option.kind in (FINITE, FLOAT, FLOATS, FLOAT_OR_FLOATS):
         return numbers
     if option.kind is COUNT:
         return integers | st.just(math.inf)

@@ -21,7 +21,7 @@ def test_a_row() -> None:
     assert (
         "| `solver.mip.mip_solver` | `--mip_solver` | `gurobi` | native, abcrown | Solver of mixed-integer programs; "
         "HiGHS steps in where Gurobi has no licence for the size. One of `gurobi`, `scip`, `highs`. "
-        "Native: `gurobi`, `highs`. |"
+        "Native: `gurobi`, `highs`. α,β-CROWN: `gurobi`, `scip`, `highs`. |"
     ) in document_options().splitlines()
 
 

@@ -54,6 +54,13 @@ def test_a_value_that_the_native_engine_lacks_and_the_number_of_others() -> None
         check_engine(load_config(None, {"attack.pgd_order": "middle"}), "native")
 
 
+def test_a_value_that_abcrown_lacks() -> None:
+    config = load_config(None, {"bab.branching.method": "smear"})
+    check_engine(config, "native")
+    with pytest.raises(UnsupportedError, match=r"= 'smear' is not .* abcrown engine, which knows babsr,"):
+        check_engine(config, "abcrown")
+
+
 def test_unknown_engine() -> None:
     with pytest.raises(ValueError, match="unknown engine 'other'"):
         check_engine(load_config(None), "other")

@@ -73,7 +73,7 @@ def test_accepts(key: str, given: object, expected: object) -> None:
         ("model.path", 5, "expected a path or null, got 5"),
         ("data.dataset", 10, "expected text or null, got 10; put quotes around it"),
         ("attack.pgd_alpha", "some", "expected a number or \"auto\", above 0, got 'some'"),
-        ("mask.ratio", 1.5, "expected a number, at least 0 and at most 1, got 1.5"),
+        ("mask.ratio", 1.5, "expected a finite number, at least 0 and at most 1, got 1.5"),
         ("general.engine", "fast", "expected one of auto, native, abcrown, got 'fast'"),
         ("general.engine", ["native"], "expected one of auto, native, abcrown, got ['native']"),
         ("general.device", "Customized(1)", "expected one of cpu, cuda, got 'Customized(1)'"),

@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selected_masks import select_mask
 from torch import Tensor
 
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.masks.channels import channel_units, take_units
 from abcrown_graft.masks.presets import PRESETS, Stage
-from abcrown_graft.masks.selection import GraftWarning, select_mask, target_count
+from abcrown_graft.masks.selection import GraftWarning, target_count
 
 SHAPES = {"a": (5, 3, 2), "b": (4, 2, 2), "c": (7,)}
 
@@ -114,5 +115,5 @@ def test_random_channels_are_as_likely_as_each_other_and_decided_by_the_seed():
 
 
 def test_an_unknown_granularity_is_refused():
-    with pytest.raises(ConfigError, match="unknown mask granularity 'pixel'; known: neuron, channel"):
+    with pytest.raises(ConfigError, match="mask.granularity: expected one of neuron, channel, got 'pixel'"):
         select_mask(scores(0), None, 0.5, "unstable", granularity="pixel")

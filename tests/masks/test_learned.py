@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from sample_networks import Residual, assembled
+from selected_masks import select_mask
 from torch import Tensor, nn
 from torch.nn import functional
 
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, DataError
-from abcrown_graft.masks.learned import LearnSettings, ScoredNetwork, fan_in, initial_scores, learned_scores
-from abcrown_graft.masks.selection import select_mask
+from abcrown_graft.masks.learned import ScoredNetwork, fan_in, initial_scores, learned_scores
+from abcrown_graft.masks.options import LearnSettings
 from abcrown_graft.masks.significance import significance
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network

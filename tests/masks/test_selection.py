@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selected_masks import select_mask
 
 from abcrown_graft.errors import ConfigError, DataError, MaskError
 from abcrown_graft.masks.mappings import MAPPINGS
 from abcrown_graft.masks.presets import PRESETS
-from abcrown_graft.masks.selection import GraftWarning, select_mask
+from abcrown_graft.masks.selection import GraftWarning
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "grafting" / "convbig_cifar"
 presets = pytest.mark.parametrize("preset", PRESETS.names())

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abcrown_graft.errors import ConfigError, DataError
-from abcrown_graft.masks.significance import HEURISTICS, significance
+from abcrown_graft.masks.options import HEURISTICS
+from abcrown_graft.masks.significance import significance
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
 

@@ -9,8 +9,9 @@ from sample_cores import instance, random_duals
 from abcrown_graft.core.core import Core
 from abcrown_graft.core.dual import Optimized, dual_bound
 from abcrown_graft.errors import AbcrownGraftError
-from abcrown_graft.search.branching import BRANCHING, REDUCE, BranchingSettings, gap_scores, intercept_scores
+from abcrown_graft.search.branching import REDUCE, BranchingSettings, gap_scores, intercept_scores
 from abcrown_graft.search.optimize import AdamSettings, optimize
+from abcrown_graft.search.options import BRANCHING
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

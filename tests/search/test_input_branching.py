@@ -8,7 +8,9 @@ from torch import Tensor
 
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.search.box_task import Lines
-from abcrown_graft.search.input_branching import INPUT_BRANCHING, InputBranching, chosen_axis
+from abcrown_graft.search.input_branching import InputBranching
+from abcrown_graft.search.input_split import chosen_axis
+from abcrown_graft.search.options import INPUT_BRANCHING
 
 WIDTH = torch.tensor([[1.0, 2.0, 4.0]], dtype=torch.float64)
 ALL = torch.ones(1, 3).bool()

@@ -23,8 +23,9 @@ from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings
 from abcrown_graft.search.box_task import BoxTask, Lines
 from abcrown_graft.search.boxes import Boxes
 from abcrown_graft.search.budget import Budget
-from abcrown_graft.search.input_branching import INPUT_BRANCHING, InputBranching
+from abcrown_graft.search.input_branching import InputBranching
 from abcrown_graft.search.input_split import InputSplit, _InputSplit, input_split_steps
+from abcrown_graft.search.options import INPUT_BRANCHING
 from abcrown_graft.search.task import alone
 from abcrown_graft.search.together import together
 from abcrown_graft.verdict import Verdict

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.training.augment import AUGMENTATIONS
+from abcrown_graft.training.settings import AUGMENTATIONS
 
 
 def augmented(name: str, images: Tensor, seed: int = 0) -> Tensor:

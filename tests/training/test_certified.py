@@ -15,15 +15,17 @@ from abcrown_graft.geometry.robustness import linf_box, robustness_rows
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.certified import certified_accuracy, certified_loss, margin_bounds, worst_cross_entropy
-from abcrown_graft.training.settings import TrainSettings
+from abcrown_graft.training.method import BatchLoss, Step
+from abcrown_graft.training.methods.certified import Certified, CrownIbp, Ibp
 
 EPSILON = 0.1
 LABELS = torch.tensor([0, 2, 1, 2])
 
 
-def settings(method: str, **changed: float) -> TrainSettings:
-    common = dict(epochs=4, batch_size=4, lr=0.1, momentum=0.9, weight_decay=0.0, validation=1)
-    return TrainSettings(**{**common, "epsilon": EPSILON, "method": method, **changed})
+def loss_of(
+    method: Certified, model: nn.Module, images: Tensor, progress: float, epsilon: float = EPSILON
+) -> BatchLoss:
+    return method.loss(Step(model, images, LABELS, epsilon, 1.25, torch.Generator(), progress))
 
 
 @pytest.fixture
@@ -54,9 +56,11 @@ def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
     return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
-@pytest.mark.parametrize("method", ["ibp", "crown-ibp"])
-def test_without_a_radius_the_loss_is_the_cross_entropy(model: nn.Module, images: Tensor, method: str) -> None:
-    found = certified_loss(model, images, LABELS, settings(method, epsilon=0.0), 4.0)
+@pytest.mark.parametrize("method", [Ibp, CrownIbp])
+def test_without_a_radius_the_loss_is_the_cross_entropy(
+    model: nn.Module, images: Tensor, method: type[Certified]
+) -> None:
+    found = loss_of(method(), model, images, 4.0, epsilon=0.0)
     expected = F.cross_entropy(model(images), LABELS)
     torch.testing.assert_close(found.loss, expected)
     torch.testing.assert_close(found.logits, model(images))
@@ -99,13 +103,15 @@ def test_margins_hold_at_random_points(model: nn.Module, images: Tensor, beta: f
     assert (margins >= bounds.unsqueeze(1) - 1e-12).all()
 
 
-@pytest.mark.parametrize(("method", "progress"), [("ibp", 4.0), ("crown-ibp", 1.0), ("crown-ibp", 4.0)])
-def test_gradients_equal_central_differences(model: nn.Module, images: Tensor, method: str, progress: float) -> None:
+@pytest.mark.parametrize(("method", "progress"), [(Ibp, 4.0), (CrownIbp, 1.0), (CrownIbp, 4.0)])
+def test_gradients_equal_central_differences(
+    model: nn.Module, images: Tensor, method: type[Certified], progress: float
+) -> None:
     """Of weights, batch norm, slopes and intercepts; half way through the schedule and at its end."""
-    chosen = settings(method, epsilon_length=2.0)
+    chosen = method(epsilon_length=2.0)
 
     def loss() -> Tensor:
-        return certified_loss(model, images, LABELS, chosen, progress).loss
+        return loss_of(chosen, model, images, progress).loss
 
     step = 1e-6
     for name, gradient in gradients(loss(), model).items():
@@ -121,32 +127,32 @@ def test_gradients_equal_central_differences(model: nn.Module, images: Tensor, m
         assert found.abs().max() > 1e-4 or name in ("2.slope", "2.intercept", "0.bias")
 
 
-@pytest.mark.parametrize("method", ["ibp", "crown-ibp"])
-def test_the_loss_before_epsilon_grows_is_the_cross_entropy(model: nn.Module, images: Tensor, method: str) -> None:
-    chosen = settings(method, epsilon_start=1.0, epsilon_length=2.0)
-    assert certified_loss(model, images, LABELS, chosen, 0.9).loss == F.cross_entropy(model(images), LABELS)
+@pytest.mark.parametrize("method", [Ibp, CrownIbp])
+def test_the_loss_before_epsilon_grows_is_the_cross_entropy(
+    model: nn.Module, images: Tensor, method: type[Certified]
+) -> None:
+    chosen = method(epsilon_start=1.0, epsilon_length=2.0)
+    assert loss_of(chosen, model, images, 0.9).loss == F.cross_entropy(model(images), LABELS)
 
 
 def test_half_way_radius_and_weights_are_half_way(model: nn.Module, images: Tensor) -> None:
-    chosen = settings("crown-ibp", epsilon_start=1.0, epsilon_length=2.0, kappa=0.5)
+    chosen = CrownIbp(epsilon_start=1.0, epsilon_length=2.0, kappa=0.5)
     margins = margin_bounds(from_module(model, (2, 5, 5)), linf_box(images, EPSILON / 2), LABELS, 0.5)
     expected = 0.75 * F.cross_entropy(model(images), LABELS) + 0.25 * worst_cross_entropy(margins)
-    torch.testing.assert_close(certified_loss(model, images, LABELS, chosen, 2.0).loss, expected)
+    torch.testing.assert_close(loss_of(chosen, model, images, 2.0).loss, expected)
 
 
 def test_only_the_clean_pass_sees_train_mode(model: nn.Module, images: Tensor) -> None:
     model.train()
     counted = int(model[1].num_batches_tracked)
-    certified_loss(model, images, LABELS, settings("ibp"), 4.0)
+    loss_of(Ibp(), model, images, 4.0)
     assert model[1].num_batches_tracked == counted + 1 and all(module.training for module in model.modules())
 
 
 def test_neurons_that_are_zero_everywhere_have_finite_gradients() -> None:
     """Black pixels and no bias: lower and upper bound are both 0."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
-    loss = certified_loss(
-        net, torch.zeros(2, 3), torch.tensor([0, 1]), settings("crown-ibp", epsilon=0.0, epsilon_length=4.0), 2.0
-    ).loss
+    loss = certified_loss(net, torch.zeros(2, 3), torch.tensor([0, 1]), epsilon=0.0, kappa=0.75, beta=0.5).loss
     assert all(bool(gradient.isfinite().all()) for gradient in gradients(loss, net).values())
 
 

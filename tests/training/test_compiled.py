@@ -13,6 +13,7 @@ from torch import Tensor
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.nn.surgery import graft
 from abcrown_graft.training.compiled import compiled, explained, uncompiled
+from abcrown_graft.training.method import METHODS
 from abcrown_graft.training.settings import TrainSettings, TuneSettings
 from abcrown_graft.training.train import train
 from abcrown_graft.training.tune import tune
@@ -51,7 +52,7 @@ def data() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("method", ["fat", "pgd", "trades"])
 def test_losses_are_those_of_the_plain_run(model, data, calls, method: str):
     plain = copy.deepcopy(model)
-    settings = dataclasses.replace(SETTINGS, method=method)
+    settings = dataclasses.replace(SETTINGS, method=METHODS[method]())
     found = train(model, *data, settings)
     expected = train(plain, *data, dataclasses.replace(settings, compile=False))
     assert [record.loss for record in found.history] == pytest.approx([r.loss for r in expected.history], rel=1e-4)
@@ -93,5 +94,5 @@ def test_other_errors_are_left_alone():
 
 @pytest.mark.parametrize("method", ["ibp", "crown-ibp"])
 def test_certified_methods_refuse_it(method: str):
-    with pytest.raises(ConfigError, match=f"train.compile: is not supported with method '{method}'"):
-        dataclasses.replace(SETTINGS, method=method)
+    with pytest.raises(ConfigError, match=f"train.compile: true: is not supported with train.method {method};"):
+        dataclasses.replace(SETTINGS, method=METHODS[method]())

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.fat import fat_loss, fat_perturbation, gradalign
-from abcrown_graft.training.settings import TrainSettings
 
 EPSILON = 0.1
 
@@ -162,19 +161,6 @@ def test_gradalign_is_differentiable_through_grafted_activations() -> None:
     assert model[0].weight.grad.abs().max() > 1e-3
 
 
-def fat_settings(gradalign: float) -> TrainSettings:
-    return TrainSettings(
-        epochs=1,
-        batch_size=8,
-        lr=0.1,
-        momentum=0.9,
-        weight_decay=0,
-        epsilon=EPSILON,
-        gradalign=gradalign,
-        validation=1,
-    )
-
-
 def test_the_loss_is_cross_entropy_in_train_mode_plus_gradalign(
     model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
@@ -183,12 +169,12 @@ def test_the_loss_is_cross_entropy_in_train_mode_plus_gradalign(
     logits = twin(images + delta)
     expected = F.cross_entropy(logits, labels) + 0.7 * gradalign(twin, images, labels, EPSILON, generator)
     model.train()
-    found = fat_loss(model, images, labels, fat_settings(0.7), seeded(5))
+    found = fat_loss(model, images, labels, EPSILON, 1.25, 0.7, seeded(5))
     torch.testing.assert_close(found.loss, expected)
     torch.testing.assert_close(found.logits, logits)
     assert model[1].num_batches_tracked == 1  # one pass in train mode, no more
 
 
 def test_without_gradalign_the_loss_is_the_cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    found = fat_loss(model, images, labels, fat_settings(0.0), seeded(5))
+    found = fat_loss(model, images, labels, EPSILON, 1.25, 0.0, seeded(5))
     torch.testing.assert_close(found.loss, F.cross_entropy(found.logits, labels))

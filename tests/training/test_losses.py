@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.training.losses import LOSSES
-from abcrown_graft.training.pgd import TRADES_START, ascend
-from abcrown_graft.training.settings import METHODS, TrainSettings
+from abcrown_graft.training.fat import BatchLoss, cross_entropy_of
+from abcrown_graft.training.method import METHODS, Method, Step
+from abcrown_graft.training.methods.certified import CrownIbp, Ibp
+from abcrown_graft.training.methods.fat import Fat
+from abcrown_graft.training.methods.pgd import Pgd
+from abcrown_graft.training.methods.trades import TRADES_START, Trades
+from abcrown_graft.training.pgd import ascend
+from abcrown_graft.training.settings import TrainSettings
 from abcrown_graft.training.train import train
 
 EPSILON = 0.1
 SETTINGS = TrainSettings(
-    epochs=3, batch_size=32, lr=0.05, momentum=0.9, weight_decay=0.0, epsilon=EPSILON, validation=60, gradalign=0.0
+    epochs=3,
+    batch_size=32,
+    lr=0.05,
+    momentum=0.9,
+    weight_decay=0.0,
+    epsilon=EPSILON,
+    validation=60,
+    method=Fat(gradalign=0.0),
 )
 
 
@@ -47,22 +60,23 @@ def digits_network() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-def test_every_method_of_the_settings_has_a_loss() -> None:
-    assert set(LOSSES.names()) == set(METHODS)
+def loss_of(method: Method, model: nn.Module, images: Tensor, labels: Tensor) -> BatchLoss:
+    return method.loss(Step(model, images, labels, EPSILON, 1.25, seeded(7), 0.0))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", list(METHODS))
 def test_digits_are_learnt(method: str) -> None:
-    settings = dataclasses.replace(SETTINGS, method=method, epochs=6, epsilon=0.05, lr=0.1, batch_size=16)
+    settings = dataclasses.replace(SETTINGS, method=METHODS[method](), epochs=6, epsilon=0.05, lr=0.1, batch_size=16)
     history = train(digits_network(), *digits(), settings).history
     assert history[-1].loss < 0.8 * history[0].loss
     assert history[-1].validation_accuracy > 0.5
-    assert (history[-1].validation_certified_accuracy is not None) == settings.certified
+    assert (history[-1].validation_certified_accuracy is not None) == bool(settings.method.certified_by)
 
 
-@pytest.mark.parametrize("method", ["ibp", "crown-ibp"])
-def test_certified_training_certifies_more_than_adversarial_training(method: str) -> None:
-    certified = dataclasses.replace(SETTINGS, method=method, epochs=8, epsilon=0.05, epsilon_start=1, epsilon_length=3)
+@pytest.mark.parametrize("method", [Ibp, CrownIbp])
+def test_certified_training_certifies_more_than_adversarial_training(method: type[Ibp | CrownIbp]) -> None:
+    ramped = method(epsilon_start=1, epsilon_length=3)
+    certified = dataclasses.replace(SETTINGS, method=ramped, epochs=8, epsilon=0.05)
     history = train(digits_network(), *digits(), certified).history
     untrained = dataclasses.replace(certified, lr=1e-9)
     before = train(digits_network(), *digits(), untrained).history
@@ -71,34 +85,32 @@ def test_certified_training_certifies_more_than_adversarial_training(method: str
 
 def test_an_epoch_counts_only_once_epsilon_is_full() -> None:
     """At the beginning more is certified than at a high learning rate's end, but it is not selected."""
-    settings = dataclasses.replace(SETTINGS, method="ibp", epochs=4, epsilon=0.02, epsilon_start=1.5, epsilon_length=1)
+    settings = dataclasses.replace(SETTINGS, method=Ibp(epsilon_start=1.5, epsilon_length=1), epochs=4, epsilon=0.02)
     result = train(digits_network(), *digits(), settings)
     counted = result.history[2:]
     best = max(counted, key=lambda record: record.validation_certified_accuracy)
     assert result.best_epoch == best.epoch
-    late = dataclasses.replace(settings, epsilon_start=4, epsilon_length=0)
+    late = dataclasses.replace(settings, method=Ibp(epsilon_start=4))
     assert train(digits_network(), *digits(), late).best_epoch == 4
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("method", "changed", "told"),
     [
-        ({"method": "pdg"}, "train.method: must be one of fat, pgd, trades, ibp, crown-ibp, not 'pdg'"),
-        ({"pgd_steps": 0}, "train.pgd_steps: must be a whole number"),
-        ({"pgd_step": 0.0}, "train.pgd_step: must be more than 0"),
-        ({"trades_beta": -1.0}, "train.trades_beta: must be at least 0"),
-        ({"kappa": 1.5}, "train.kappa: must be at most 1"),
-        ({"method": "ibp", "epsilon_start": 2, "epsilon_length": 2}, "train.epsilon_length: .* fit into the 3 epochs"),
+        (Pgd, {"pgd_steps": 0}, "train.pgd_steps: expected an integer, at least 1, got 0"),
+        (Pgd, {"pgd_step": 0.0}, "train.pgd_step: expected a finite number, above 0, got 0.0"),
+        (Trades, {"trades_beta": -1.0}, "train.trades_beta: expected a finite number, at least 0, got -1.0"),
+        (Ibp, {"kappa": 1.5}, "train.kappa: expected a finite number, at least 0 and at most 1, got 1.5"),
+        (Ibp, {"epsilon_start": 2, "epsilon_length": 2}, r"train.epsilon_length: 2\.0: .* fit into the 3 epochs"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_key(changed: dict[str, object], told: str) -> None:
+def test_a_wrong_value_is_refused_with_its_key(method: type[Method], changed: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        dataclasses.replace(SETTINGS, **changed)
+        dataclasses.replace(SETTINGS, method=method(**changed))
 
 
 def test_pgd_is_the_loop_of_its_paper(model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
     images, labels = batch
-    settings = dataclasses.replace(SETTINGS, method="pgd", pgd_steps=3, pgd_step=1.5)
     twin = copy.deepcopy(model).eval()
     delta = torch.rand(images.shape, generator=seeded(7)) * 2 * EPSILON - EPSILON
     delta = (images + delta).clamp(0, 1) - images
@@ -108,7 +120,7 @@ def test_pgd_is_the_loop_of_its_paper(model: nn.Module, batch: tuple[Tensor, Ten
         delta = (delta.detach() + 0.5 * EPSILON * gradient.sign()).clamp(-EPSILON, EPSILON)
         delta = (images + delta).clamp(0, 1) - images
     expected = F.cross_entropy(twin.train()(images + delta), labels)
-    found = LOSSES["pgd"](model.train(), images, labels, settings, seeded(7), 0.0)
+    found = loss_of(Pgd(pgd_steps=3, pgd_step=1.5), model.train(), images, labels)
     torch.testing.assert_close(found.loss, expected)
     assert model[1].num_batches_tracked == 1  # the attack saw eval mode
 
@@ -118,10 +130,8 @@ def test_more_steps_find_more_loss(model: nn.Module, batch: tuple[Tensor, Tensor
     model.eval()
 
     def reached(steps: int) -> float:
-        settings = dataclasses.replace(SETTINGS, pgd_steps=steps)
-        delta = ascend(
-            model, images, torch.zeros_like(images), lambda z: F.cross_entropy(z, labels, reduction="sum"), settings
-        )
+        start, loss = torch.zeros_like(images), cross_entropy_of(labels)
+        delta = ascend(model, images, start, loss, EPSILON, steps, 2.5)
         assert delta.abs().max() <= torch.tensor(EPSILON)
         assert (images + delta).min() >= 0 and (images + delta).max() <= 1
         return F.cross_entropy(model(images + delta), labels).item()
@@ -131,7 +141,6 @@ def test_more_steps_find_more_loss(model: nn.Module, batch: tuple[Tensor, Tensor
 
 def test_trades_is_cross_entropy_plus_the_weighted_divergence(model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
     images, labels = batch
-    settings = dataclasses.replace(SETTINGS, method="trades", trades_beta=4.0, pgd_steps=2)
     twin = copy.deepcopy(model).eval()
     clean = twin(images).softmax(1).detach()
 
@@ -148,7 +157,7 @@ def test_trades_is_cross_entropy_plus_the_weighted_divergence(model: nn.Module, 
     twin.train()
     logits, perturbed = twin(images), twin(images + delta)
     expected = F.cross_entropy(logits, labels) + 4.0 * divergence(perturbed, logits.softmax(1)).mean()
-    found = LOSSES["trades"](model.train(), images, labels, settings, seeded(7), 0.0)
+    found = loss_of(Trades(trades_beta=4.0, pgd_steps=2), model.train(), images, labels)
     torch.testing.assert_close(found.loss, expected)
     torch.testing.assert_close(found.logits, perturbed)
     assert divergence(perturbed, logits.softmax(1)).mean() > 1e-4

@@ -86,7 +86,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="not a resume file of this version"):
         load_progress(path, SETTINGS, {})
     for lacking in ({}, {"made_by": {}}, {"progress": {}}, {"made_by": None, "progress": {}}):
-        torch.save({"format": 1, **lacking}, path)
+        torch.save({"format": 2, **lacking}, path)
         with pytest.raises(FileFormatError, match=r"run\.resume: lacks .*; delete it to start anew"):
             load_progress(path, SETTINGS, {})
     torch.save(Path("code"), path)  # an object that would need code to load

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.training.evaluate import PgdAttack, accuracy, pgd_accuracy
+from abcrown_graft.training.methods.fat import Fat
 from abcrown_graft.training.settings import TrainSettings
 from abcrown_graft.training.train import train
 
@@ -37,7 +38,7 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("gradalign", [0.0, 0.2])
 def test_a_toy_problem_is_learnt(gradalign: float) -> None:
     model = network()
-    result = train(model, *quadrants(660, 0), dataclasses.replace(SETTINGS, gradalign=gradalign))
+    result = train(model, *quadrants(660, 0), dataclasses.replace(SETTINGS, method=Fat(gradalign=gradalign)))
     assert accuracy(model, *quadrants(500, 1)) > 0.95
     assert result.history[-1].loss < result.history[0].loss
 
@@ -55,7 +56,14 @@ def test_sgd_follows_torch_s_definition_of_momentum_and_decay() -> None:
     """One epoch of one batch without perturbation is one SGD step."""
     images, labels = quadrants(40, 0)
     settings = TrainSettings(
-        epochs=1, batch_size=40, lr=0.3, momentum=0.9, weight_decay=0.1, epsilon=0.0, gradalign=0.0, validation=10
+        epochs=1,
+        batch_size=40,
+        lr=0.3,
+        momentum=0.9,
+        weight_decay=0.1,
+        epsilon=0.0,
+        method=Fat(gradalign=0.0),
+        validation=10,
     )
     model, before = network(), network()
     train(model, images, labels, settings)

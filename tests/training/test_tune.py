@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from abcrown_graft.errors import ConfigError, MaskError, SettingsDifferError
 from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.training.loop import Bookkeeping, EpochRecord
+from abcrown_graft.training.methods.fat import Fat
 from abcrown_graft.training.penalties import relu_instability
 from abcrown_graft.training.settings import TuneSettings
 from abcrown_graft.training.tune import parameter_groups, split_parameters, state_digest, tune
@@ -74,7 +75,14 @@ def test_the_first_step_has_the_documented_sizes() -> None:
     """One batch, no perturbation: every parameter moves by its own rate times its gradient."""
     images, labels = data(36)
     settings = dataclasses.replace(
-        SETTINGS, epochs=1, batch_size=36, epsilon=0.0, gradalign=0.0, slope_lr=0.5, lr=0.2, weight_decay=0.1
+        SETTINGS,
+        epochs=1,
+        batch_size=36,
+        epsilon=0.0,
+        method=Fat(gradalign=0.0),
+        slope_lr=0.5,
+        lr=0.2,
+        weight_decay=0.1,
     )
     model, before = grafted(), grafted()
     tune(model, images, labels, settings)
@@ -226,12 +234,12 @@ def test_relu_stability_lowers_the_interval_instability() -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"prune": True, "freeze_weights": True}, "tune.prune: leaves nothing to learn"),
-        ({"prune": True, "slope_decay": 1.0}, "tune.prune: fixes the slopes"),
-        ({"slope_decay": -1.0}, "tune.slope_decay: must be at least 0"),
-        ({"slope_target": float("nan")}, "tune.slope_target: must be a finite number"),
-        ({"relu_stability": float("inf")}, "tune.relu_stability: must be a finite number"),
-        ({"prune": 1}, "tune.prune: must be true or false"),
+        ({"prune": True, "freeze_weights": True}, "tune.prune: true: leaves nothing to learn"),
+        ({"prune": True, "slope_decay": 1.0}, "tune.prune: true: fixes the slopes"),
+        ({"slope_decay": -1.0}, "tune.slope_decay: expected a finite number, at least 0, got -1.0"),
+        ({"slope_target": float("nan")}, "tune.slope_target: expected a finite number, got nan"),
+        ({"relu_stability": float("inf")}, "tune.relu_stability: expected a finite number, at least 0, got inf"),
+        ({"prune": 1}, "tune.prune: expected true or false, got 1"),
     ],
 )
 def test_wrong_variants_are_refused(changed: dict[str, object], told: str) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from abcrown_graft.assembly import inputs
 from abcrown_graft.assembly.image_instances import configured_images
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.assembly.outputs import image_outputs
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
@@ -28,6 +29,7 @@ from abcrown_graft.engines.abcrown.statuses import Outcome, outcome_of
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.batches import OnCounterexample
+from abcrown_graft.verify.options import SolverOptions
 from abcrown_graft.verify.problem import Batch, VerifySettings
 from abcrown_graft.verify.recorder import InstabilityRecorder
 from abcrown_graft.verify.runner import Group, Run
@@ -70,7 +72,7 @@ class AbcrownEngine:
     def name(self) -> str:
         """The engine, its versions, device and precision, in words."""
         versions = f"α,β-CROWN {self.found.verifier.version}, auto_LiRPA {self.found.lirpa.version}"
-        precision = "float64" if self.config["general.double_fp"] else "float32"
+        precision = "float64" if self.config.settings(GeneralOptions).double_fp else "float32"
         return f"abcrown ({versions}, {self.device}, {precision}; its output: {self.log.resolve()})"
 
     @property
@@ -80,8 +82,8 @@ class AbcrownEngine:
 
     def decide(self, group: Group, on_counterexample: OnCounterexample | None) -> Generator[InstanceResult, None, None]:
         """See `Engine`; every case is an image."""
-        batch = Batch(group.subject, VerifySettings(double=self.config["general.double_fp"]), group.cases)
-        decide_clean(batch, self.config["solver.batch_size"])
+        batch = Batch(group.subject, VerifySettings(double=self.config.settings(GeneralOptions).double_fp), group.cases)
+        decide_clean(batch, self.config.settings(SolverOptions).batch_size)
         tasks = [task for k in range(len(batch.cases)) if (task := self._task(batch, k)) is not None]
         given = {task.row for task in tasks}
         with closing(self._findings(batch, tasks)) as findings:

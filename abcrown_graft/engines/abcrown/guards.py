@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.customized import parse_customized
 from abcrown_graft.config.option import show
 from abcrown_graft.engines.abcrown.locate import FIXED_LP, older
 from abcrown_graft.errors import ConfigError, UnsupportedError
+from abcrown_graft.masks.options import InstabilityOptions
 from abcrown_graft.registry import Registry
 
 FOREIGN, GRAFTED, UNSOUND = "foreign", "grafted", "unsound"
@@ -87,7 +89,7 @@ def check_guards(config: Config, circumstances: Circumstances) -> None:
 def _refused(config: Config, circumstances: Circumstances) -> Iterable[tuple[str, Guard]]:
     for name in GUARDS.names():
         guard = GUARDS[name]
-        if guard.kind == UNSOUND and config["general.allow_unsound"]:
+        if guard.kind == UNSOUND and config.settings(GeneralOptions).allow_unsound:
             continue
         if guard.kind == GRAFTED and not circumstances.grafted:
             continue
@@ -170,7 +172,7 @@ _guard(
     FOREIGN,
     "interval instability",
     "it counts by crown or alpha-crown bounds; use --engine native",
-    lambda config, _: "instability.method" if config["instability.dump"] and _interval(config) else None,
+    lambda config, _: "instability.method" if config.settings(InstabilityOptions).dump and _interval(config) else None,
 )
 _guard(
     FOREIGN,
@@ -252,4 +254,4 @@ _guard(
 
 
 def _interval(config: Config) -> bool:
-    return config["instability.method"] == "interval"
+    return config.settings(InstabilityOptions).method == "interval"

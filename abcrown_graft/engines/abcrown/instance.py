@@ -22,6 +22,7 @@ import torch
 from attack import check_and_save_cex
 from torch import Tensor
 
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.abcrown import capture
 from abcrown_graft.engines.abcrown.failure import one_line
@@ -60,7 +61,7 @@ class Host:
         self._unstable: capture.Instability | None = None
         self._example: Tensor | None = None
         self._lower: float | None = None
-        if job.config["general.double_fp"]:
+        if job.config.settings(GeneralOptions).double_fp:
             torch.set_default_dtype(torch.float64)
         declare_own_options(arguments.Config)
         refuse_nan()

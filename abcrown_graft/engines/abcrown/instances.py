@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from abcrown_graft.assembly.options import DataOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.formats.vnnlib.normalize import normalized_box
 from abcrown_graft.nn.normalize import Normalize
@@ -49,5 +50,6 @@ def pixels(config: Config, values: Tensor) -> Tensor:
 
 def _normalization(config: Config, images: Tensor) -> tuple[Tensor, Tensor]:
     """The mean and the standard deviation of the model's first layer."""
-    layer = Normalize(config["data.mean"], config["data.std"], images.shape[1])
+    pixels = config.settings(DataOptions)
+    layer = Normalize(pixels.mean, pixels.std, images.shape[1])
     return layer.mean.double().to(images.device), layer.std.double().to(images.device)

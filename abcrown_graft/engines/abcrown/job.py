@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from abcrown_graft.assembly.options import DataOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.files import Limit, parse_json, read_text, save_tensors
+from abcrown_graft.masks.options import InstabilityOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +104,7 @@ def write_job(
     """
     paths = tuple(str(part.folder) for part in (found.lirpa, found.verifier))
     file = None if config.file is None else str(config.file.absolute())
-    job = Job(folder, paths, file, config["instability.method"], tuple(tasks))
+    job = Job(folder, paths, file, config.settings(InstabilityOptions).method, tuple(tasks))
     (folder / OWN_CONFIG).write_text(config.to_yaml(), encoding="utf-8")
     (folder / ABCROWN_CONFIG).write_text(abcrown_yaml(config, folder), encoding="utf-8")
     save_tensors(folder / INSTANCES, INSTANCES_KIND, instances, {})
@@ -130,7 +132,7 @@ def abcrown_yaml(config: Config, folder: Path) -> str:
         "general.save_adv_example": True,  # without it, α,β-CROWN's MIP keeps its counterexamples to itself
         "attack.cex_path": str(folder / "counterexample.txt"),
         "model.name": f'Customized("{SUBJECT}", "network", {str(folder)!r})',
-        "data.num_outputs": config["data.num_outputs"],
+        "data.num_outputs": config.settings(DataOptions).num_outputs,
         "specification.type": "box",
     }
     if config.is_default("general.graph_optimizer"):

@@ -19,6 +19,7 @@ from abcrown_graft.engines.abcrown.locate import Installation
 from abcrown_graft.engines.abcrown.process import Ended, Report, follow
 from abcrown_graft.errors import EngineError, FileFormatError
 from abcrown_graft.files import load_tensors
+from abcrown_graft.verify.options import BabOptions
 
 CHILD = (sys.executable, "-m", "abcrown_graft.engines.abcrown.child")
 
@@ -71,7 +72,8 @@ def do_tasks(
 
 def patience(config: Config) -> float | None:
     """Seconds after which a process without a report hangs: ten times an instance's, and ten minutes to start in."""
-    longest = max(config["bab.timeout"], config["bab.override_timeout"] or 0.0)
+    bab = config.settings(BabOptions)
+    longest = max(bab.timeout, bab.override_timeout or 0.0)
     return 10 * longest + 600 if math.isfinite(longest) else None
 
 
