@@ -77,4 +77,4 @@ class InstanceResult:
 
 def _is_number(value: object) -> bool:
     """Whether a value of JSON is a number; infinity is one, NaN is not."""
-    return type(value) in (int, float) and not math.isnan(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)

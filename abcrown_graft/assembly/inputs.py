@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def instance_indices(config: Config, total: int, noun: str = "image", whole: str
         ConfigError: none is left, or one does not exist.
     """
     data = config.settings(DataOptions)
-    chosen = data.select_instance
+    chosen: Sequence[int] | None = data.select_instance
     where = f"{config.origin('data.select_instance')}: data.select_instance"
     if not chosen and (path := config.path("data.data_idx_file")) is not None:
         where, chosen = f"data.data_idx_file: {path}", _read_indices(path)

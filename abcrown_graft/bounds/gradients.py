@@ -60,4 +60,5 @@ def steepest(bounds: NetworkBounds, rows: Tensor) -> Tensor:
     start, zero = rows.flatten(0, 1), rows.new_zeros(())
     whole = Range(start, torch.zeros_like(start))
     at_input, _ = pull_to_input(network, network.output.name, whole, zero, activation, affine)
-    return (at_input.centre.abs() + at_input.radius).unflatten(0, rows.shape[:2])
+    largest: Tensor = at_input.centre.abs() + at_input.radius
+    return largest.view(*rows.shape[:2], *largest.shape[1:])

@@ -7,7 +7,7 @@ Functions of a node are whole tensors of coefficients (`backward`), windows (`wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -15,11 +15,13 @@ from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.graph import Network, Node
 
+Sum = TypeVar("Sum")
+
 
 class Functions(Protocol):
     """Linear functions of a node's output."""
 
-    def __add__(self, other: Any, /) -> Self:
+    def __add__(self: Sum, other: Any, /) -> Sum:
         """Their sum with other functions of that node."""
 
 

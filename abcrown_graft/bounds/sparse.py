@@ -163,7 +163,8 @@ def _affine(network: Network, name: str) -> op.AffineOperator:
 
 
 def _tensor(matrix: csr_array) -> Tensor:
-    return csr_tensor(*(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)), matrix.shape)
+    starts, columns, values = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    return csr_tensor(starts, columns, values, matrix.shape)
 
 
 def csr_tensor(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:

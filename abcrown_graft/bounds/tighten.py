@@ -174,13 +174,13 @@ def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
         images = (counts > start).nonzero().flatten()
         size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest * len(images)))
         chunk = ((place >= start) & (place < start + size)).nonzero().flatten()
-        at = torch.searchsorted(images, sides.image[chunk]), place[chunk] - start
+        image, row = torch.searchsorted(images, sides.image[chunk]), place[chunk] - start
         rows = known.box.lower.new_zeros(len(images), min(size, most - start), torch.Size(shape).numel())
-        rows[(*at, sides.neuron[chunk])] = sides.sign[chunk]
+        rows[image, row, sides.neuron[chunk]] = sides.sign[chunk]
         lines = known.relaxations
         if len(images) < batch:
             lines = {site: lines[images] for site, lines in lines.items()}
-        found[chunk] = lower_bound(known.network, name, rows.unflatten(2, shape), lines, known.box[images])[at]
+        found[chunk] = lower_bound(known.network, name, rows.unflatten(2, shape), lines, known.box[images])[image, row]
         start += size
     return found
 

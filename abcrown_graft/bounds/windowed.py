@@ -92,4 +92,5 @@ def _through_lines(windows: Windows, lines: Relaxation) -> tuple[Windows, Tensor
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
     """Inner products `(rows,)`."""
-    return torch.linalg.vecdot(first.flatten(1), second.flatten(1))
+    products: Tensor = torch.linalg.vecdot(first.flatten(1), second.flatten(1))
+    return products

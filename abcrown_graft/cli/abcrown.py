@@ -78,7 +78,7 @@ def verify(config: Config, engine: Choice) -> int:
     return FAILED if failed else 0
 
 
-def _followed(run: Run, progress: str) -> list[InstanceResult]:
+def _followed(run: Run, progress: bool) -> list[InstanceResult]:
     """Runs, and shows what comes; the results of all instances in order."""
     from abcrown_graft.cli.progress import progress_bar
 

@@ -49,10 +49,10 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parses; an unknown flag is an error here too, so that subcommands answer with their own nearest flag."""
-        namespace, unknown = super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace or argparse.Namespace())
         if unknown:
             raise self._unknown(unknown[0].split("=", 1)[0])
-        return namespace, []
+        return parsed, []
 
     def _unknown(self, word: str) -> ConfigError:
         if not word.startswith("-"):

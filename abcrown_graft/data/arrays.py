@@ -39,7 +39,8 @@ def image_data_from_arrays(
     targets = _labels(labels, f"{name} {split}")
     if num_classes is None:
         num_classes = max(int(targets.max()), 0) + 1 if targets.numel() else 1
-    pixels, more = _pixels(images, f"{name} {split}"), {}
+    pixels = _pixels(images, f"{name} {split}")
+    more: dict[str, Any] = {}
     for key, values in (extras or {}).items():
         if key == "target_label":
             more[EXTRAS[key]] = _labels(values, f"{name} {split}: target_label")

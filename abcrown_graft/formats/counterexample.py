@@ -83,10 +83,11 @@ def parse_counterexample(text: str) -> tuple[Tensor, Tensor]:
     expressions = parse_expressions(text)
     if expressions and isinstance(expressions[0], Word) and expressions[0].text == "sat":
         del expressions[0]
-    if len(expressions) != 1 or isinstance(expressions[0], Word):
+    (whole,) = expressions if len(expressions) == 1 else (None,)
+    if not isinstance(whole, Group):
         raise FileFormatError("expected one list of pairs, ((X_0 v) ... (Y_0 v) ...)")
     found: dict[str, dict[int, float]] = {"X": {}, "Y": {}}
-    for pair in expressions[0].items:
+    for pair in whole.items:
         kind, index, value = _pair(pair)
         if index in found[kind]:
             raise FileFormatError(f"line {pair.line}: {kind}_{index} stands twice")
@@ -95,8 +96,9 @@ def parse_counterexample(text: str) -> tuple[Tensor, Tensor]:
 
 
 def _pair(pair: Expression) -> tuple[str, int, float]:
-    words = [item.text for item in pair.items if isinstance(item, Word)] if isinstance(pair, Group) else []
-    name = _VARIABLE.fullmatch(words[0]) if len(words) == 2 == len(pair.items) else None
+    items = pair.items if isinstance(pair, Group) else ()
+    words = [item.text for item in items if isinstance(item, Word)]
+    name = _VARIABLE.fullmatch(words[0]) if len(words) == 2 == len(items) else None
     if name is None or not _VALUE.fullmatch(words[1]) or not math.isfinite(float(words[1])):
         raise FileFormatError(f"line {pair.line}: expected a pair of name and finite number, as in (X_0 0.5)")
     return name[1], int(name[2]), float(words[1])

@@ -224,7 +224,7 @@ class _Reader:
             self.names[node] = inputs[0]
             return
         module = self.traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if self.stepwise and isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if self.stepwise and isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             first, operator = batch_norm_steps(module, tuple(self.values[node].shape[1:]))
             name = f"{node.name}.centred"
             self._add(node, name, first, inputs)
@@ -235,13 +235,13 @@ class _Reader:
         """The node's operator, or None for the identity."""
         if node.op == "call_module":
             module = self.traced.get_submodule(str(node.target))
-            rule = MODULE_RULES.get(type(module))
-            if rule is not None:
-                return rule(module, tuple(self.values[node].shape[1:]))
+            of_module = MODULE_RULES.get(type(module))
+            if of_module is not None:
+                return of_module(module, tuple(self.values[node].shape[1:]))
         else:
-            rule = CALL_RULES.get(node.target)
-            if rule is not None:
-                return rule(self._call(node))
+            of_call = CALL_RULES.get(node.target)
+            if of_call is not None:
+                return of_call(self._call(node))
         raise UnsupportedError(f"{_describe(self.traced, node)} is not supported in a network to be verified")
 
     def _call(self, node: fx.Node) -> Call:
@@ -258,7 +258,12 @@ class _Reader:
 
 def _flat_arguments(node: fx.Node) -> list[fx.Node]:
     found: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), lambda n: found.append(n) or n)
+
+    def note(argument: fx.Node) -> fx.Node:
+        found.append(argument)
+        return argument
+
+    fx.node.map_arg((node.args, node.kwargs), note)
     return found
 
 

@@ -102,7 +102,7 @@ def _overlaid(first: Windows, second: Windows, down: int, right: int) -> Windows
     above, before = min(down, 0), min(right, 0)
     below = max(first.values.shape[2], down + second.values.shape[2])
     after = max(first.values.shape[3], right + second.values.shape[3])
-    total = 0
+    total: Tensor | int = 0
     for part, i, j in ((first, 0, 0), (second, down, right)):
         h, w = part.values.shape[2:]
         total = total + functional.pad(part.values, (j - before, after - j - w, i - above, below - i - h))

@@ -93,7 +93,7 @@ def watched_calls(findings: Findings) -> Iterator[None]:
 def _random_states() -> dict[str, object]:
     """Of the generators that everybody shares; numpy's functions are not seen when they are called."""
     kind, keys, *rest = np.random.get_state(legacy=True)
-    return {"random": random.getstate(), "numpy.random": (kind, keys.tobytes(), *rest)}
+    return {"random": random.getstate(), "numpy.random": (kind, np.asarray(keys).tobytes(), *rest)}
 
 
 def _see(frame: FrameType, event: str, called: Any, found: list[str], seen: set[CodeType]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -79,7 +80,8 @@ class WatchedOperations(TorchDispatchMode):
 
 def _python_function() -> str | None:
     """The function of torch, written in Python, that the operation is part of; None if it is called directly."""
-    frame, found = sys._getframe(2), None
+    frame: FrameType | None = sys._getframe(2)
+    found = None
     while frame is not None and _is_torch(str(frame.f_globals.get("__name__", ""))):
         found, frame = frame.f_code.co_name, frame.f_back
     return found

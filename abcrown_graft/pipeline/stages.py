@@ -130,7 +130,7 @@ def _grafting(config: Config) -> list[Stage]:
 
 def _count(config: Config, plain: Config, weights: Path, dump: Path) -> Stage:
     """Its settings are more where bounds are optimised, or where it matters what they and the attack leave open."""
-    count = (*SUBJECT, *COUNT)
+    count: tuple[str, ...] = (*SUBJECT, *COUNT)
     if config.settings(InstabilityOptions).method == "alpha-crown":
         count += ("solver.",)
     if config.settings(InstabilityOptions).population == "bab":

@@ -143,7 +143,8 @@ class _Run:
 
     def _output(self, point: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.subject.module(point.unsqueeze(0))[0]
+            outputs: Tensor = self.subject.module(point.unsqueeze(0))
+        return outputs[0]
 
 
 def off_the_faces(point: Tensor, box: Box) -> Tensor:

@@ -58,14 +58,17 @@ def _decide(batch: Batch, positions: Sequence[int], settings: SearchSettings | N
     again = []
     with _one_thread():
         for k, outcome in _outcomes(batch, positions, settings):
-            if is_out_of_memory(outcome) and settings is not None and settings.batch_size > 1:
+            failed = isinstance(outcome, Exception) and is_out_of_memory(outcome)
+            if failed and settings is not None and settings.batch_size > 1:
                 again.append(k)
             else:
                 _conclude(batch, k, outcome)
                 yield k
-    if again:
-        outcome = None  # an exception keeps what the attempt held
-        release_memory(batch.inputs.device)
+            del outcome  # an exception keeps what the attempt held
+    if not again:
+        return
+    release_memory(batch.inputs.device)
+    assert settings is not None
     for k in again:
         yield from _decide(batch, [k], replace(settings, batch_size=settings.batch_size // 2))
 

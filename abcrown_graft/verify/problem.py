@@ -147,7 +147,8 @@ class Batch:
     def outputs(self) -> Tensor:
         """Of the original model on the clean inputs, `(batch, outputs)`."""
         with torch.no_grad():
-            return self.subject.module(self.inputs)
+            outputs: Tensor = self.subject.module(self.inputs)
+        return outputs
 
     @cached_property
     def specification(self) -> Specification:

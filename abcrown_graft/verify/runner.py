@@ -154,4 +154,5 @@ class Run:
 def original_output(subject: Subject, point: Tensor) -> Tensor:
     """Of the original model at one input, `(outputs,)` in the precision of the input."""
     with torch.no_grad():
-        return subject.module(point.unsqueeze(0))[0].to(point.dtype)
+        outputs: Tensor = subject.module(point.unsqueeze(0))
+    return outputs[0].to(point.dtype)

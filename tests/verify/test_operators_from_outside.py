@@ -19,7 +19,7 @@ from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.formats.onnx.export import export_onnx
 from abcrown_graft.formats.onnx.reader import read_onnx
-from abcrown_graft.formats.onnx.runtime import run_onnxruntime
+from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.geometry.robustness import Robustness
 from abcrown_graft.network import operators as op
@@ -121,7 +121,7 @@ def test_files_with_a_new_affine_operator_mean_the_network(module: nn.Module, tm
     pytest.importorskip("onnxruntime", reason="onnxruntime judges what a file means")
     network, path = from_module(module, (2,)), tmp_path / "summed.onnx"
     export_onnx(network, path)
-    found = run_onnxruntime(read_onnx(path), path, IMAGES)
+    found = OnnxruntimeModule(read_onnx(path), path)(IMAGES)
     np.testing.assert_allclose(found.numpy(), evaluate(network, IMAGES).double().numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -138,6 +138,7 @@ class Sigmoid(op.Activation):
     hinge = None
     monotone = True
     graftable = False
+    roundings = 8
 
     def value(self, *inputs: Tensor) -> Tensor:
         (z,) = inputs
@@ -219,7 +220,7 @@ class _Curve(op.Activation, abstract=True):
     """A sigmoid that says something else of itself."""
 
     hinge = op.Hinge(0.0, 1.0)
-    monotone, graftable = True, False
+    monotone, graftable, roundings = True, False, 8
     value, magnitude, relax = Sigmoid.value, Sigmoid.magnitude, Sigmoid.relax
     slopes, write_onnx = Sigmoid.slopes, Sigmoid.write_onnx
 

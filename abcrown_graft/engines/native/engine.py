@@ -9,11 +9,11 @@ import torch
 
 from abcrown_graft import __version__
 from abcrown_graft.assembly import effort, inputs
-from abcrown_graft.assembly.image_instances import configured_images
+from abcrown_graft.assembly.image_instances import ImageInstances, configured_images
 from abcrown_graft.assembly.instances import asks_for_properties
 from abcrown_graft.assembly.onnx_model import require_images
 from abcrown_graft.assembly.outputs import image_outputs, property_outputs
-from abcrown_graft.assembly.property_instances import configured_properties
+from abcrown_graft.assembly.property_instances import PropertyInstances, configured_properties
 from abcrown_graft.config.config import Config
 from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.batches import OnCounterexample
@@ -66,6 +66,7 @@ def prepare_native(config: Config) -> Run:
     about = {"epsilon": effort.radius(config), "robustness_type": config["specification.robustness_type"]}
     settings = effort.verify_settings(config)
     described = {**about, **asdict(settings)}
+    instances: ImageInstances | PropertyInstances
     if of_properties:
         rows = configured_properties(config, device)
         instances, files = rows, property_outputs(config, rows, "native", described)

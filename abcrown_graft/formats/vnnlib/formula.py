@@ -20,13 +20,13 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
 
 
 class Variable(NamedTuple):
-    """Element `index` (row-major) of the inputs, kind "X", or of the outputs, kind "Y"."""
+    """Element `number` (row-major) of the inputs, kind "X", or of the outputs, kind "Y"."""
 
     kind: str
-    index: int
+    number: int
 
     def __str__(self) -> str:
-        return f"{self.kind}_{self.index}"
+        return f"{self.kind}_{self.number}"
 
 
 class Linear(NamedTuple):
@@ -139,7 +139,7 @@ def comparison(symbol: str, left: Linear, right: Linear, line: int) -> Formula:
     if symbol == ">=":
         left, right = right, left
     factors, offset = total([left, negative(right)])
-    inputs = sorted(name.index for name in factors if name.kind == "X")
+    inputs = sorted(name.number for name in factors if name.kind == "X")
     if not factors:
         raise FileFormatError(f"line {line}: this comparison is between numbers, or its variables cancel out")
     if inputs and len(factors) > len(inputs):

@@ -24,7 +24,7 @@ def satisfies(formula: Formula, inputs: Sequence[float], outputs: Sequence[float
 
 def _holds(formula: Formula, values: dict[str, list[Fraction]]) -> bool:
     if isinstance(formula, Atom):
-        terms = (factor * values[name.kind][name.index] for name, factor in formula.factors.items())
+        terms = (factor * values[name.kind][name.number] for name, factor in formula.factors.items())
         return sum(terms, formula.constant) <= 0
     judged = (_holds(part, values) for part in formula.parts)
     return all(judged) if isinstance(formula, And) else any(judged)

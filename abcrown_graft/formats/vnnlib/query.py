@@ -108,7 +108,7 @@ class _Literals:
     def _literal(self, atom: Atom) -> tuple[np.ndarray, float]:
         key = id(atom)  # the caller's formula keeps the atom alive
         if key not in self.made:
-            factors = {name.index: factor for name, factor in atom.factors.items()}
+            factors = {name.number: factor for name, factor in atom.factors.items()}
             self.made[key] = literal_row(factors, atom.constant, self.outputs, atom.line)
         return self.made[key]
 
@@ -126,11 +126,11 @@ def _tighten(base: Mapping[int, Interval], atoms: Iterable[Atom]) -> dict[int, I
             continue
         ((name, factor),) = atom.factors.items()
         bound = -atom.constant / factor
-        lower, upper = changed.get(name.index) or base.get(name.index, (None, None))
+        lower, upper = changed.get(name.number) or base.get(name.number, (None, None))
         if factor > 0 and (upper is None or bound < upper):
-            changed[name.index] = (lower, bound)
+            changed[name.number] = (lower, bound)
         elif factor < 0 and (lower is None or bound > lower):
-            changed[name.index] = (bound, upper)
+            changed[name.number] = (bound, upper)
     return changed
 
 

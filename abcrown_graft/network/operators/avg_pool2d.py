@@ -9,6 +9,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network.onnx_writer import OnnxWriter
@@ -51,7 +52,7 @@ class AvgPool2d(NonNegative):
         channels = input_shapes[0][0]
         weight = coefficients.new_full((channels, 1, *self.kernel), 1 / self.size)
         shape = (len(coefficients), *input_shapes[0])
-        pulled = torch.nn.grad.conv2d_input(shape, weight, coefficients, self.stride, self.padding, groups=channels)
+        pulled = conv2d_input(shape, weight, coefficients, self.stride, self.padding, groups=channels)
         return (pulled,), 0.0
 
     def matrices(self, input_shapes: tuple[Shape, ...], dtype: torch.dtype) -> tuple[csr_array, ...]:

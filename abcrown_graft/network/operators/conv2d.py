@@ -12,6 +12,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.network.matrices import numbered, reading
@@ -65,7 +66,7 @@ class Conv2d(AffineOperator):
     def pull_back(self, coefficients: Tensor, input_shapes: tuple[Shape, ...]) -> PulledBack:
         size = (len(coefficients), *input_shapes[0])
         options = self.stride, self.padding, self.dilation, self.groups
-        pulled = torch.nn.grad.conv2d_input(size, self.weight, coefficients, *options)
+        pulled = conv2d_input(size, self.weight, coefficients, *options)
         return (pulled,), coefficients.sum((2, 3)) @ self.bias
 
     def matrices(self, input_shapes: tuple[Shape, ...], dtype: torch.dtype) -> tuple[csr_array, ...]:

@@ -133,6 +133,7 @@ def _div(call: Call) -> Scale:
 
 def batch_norm_steps(module: nn.BatchNorm1d | nn.BatchNorm2d, shape: Shape) -> tuple[Scale, Scale]:
     """A batch normalisation as two operators, so that the magnitude of each of its terms shows."""
-    mean = module.running_mean.view(-1, *(1,) * (len(shape) - 1))
     whole = _batch_norm(module, shape)
+    assert module.running_mean is not None  # that of the batch is refused
+    mean = module.running_mean.view(-1, *(1,) * (len(shape) - 1))
     return Scale(torch.ones_like(mean), -mean), Scale(whole.scale, whole.shift + whole.scale * mean)

@@ -52,7 +52,7 @@ def test_a_linear_program_agrees(rows: list[Row]) -> None:
 @settings(max_examples=300)
 def test_what_a_point_satisfies_is_no_contradiction(rows: list[Row], point: list[Fraction]) -> None:
     """Each row is moved so that the point is on it, or strictly inside."""
-    values = [sum(factor * point[name.index] for name, factor in row.factors.items()) for row in rows]
+    values = [sum(factor * point[name.number] for name, factor in row.factors.items()) for row in rows]
     on_it = [row._replace(constant=-value) for row, value in zip(rows, values, strict=True)]
     inside = [row._replace(constant=row.constant - 1, strict=True) for row in on_it]
     assert contradiction(on_it) is None

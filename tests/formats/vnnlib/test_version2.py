@@ -81,7 +81,7 @@ def test_numbers_are_taken_from_the_text(package):
 def test_elements_are_numbered_row_by_row(package, shape, index, flat):
     text = f"(vnnlib-version <2.0>)(declare-network f(declare-input X real {shape})(declare-output Y real [1]))"
     _, formula = parse_version2(f"{text}(assert (<= X{index} 1.0))")
-    assert [(name.kind, name.index) for name in formula.parts[0].factors] == [("X", flat)]
+    assert [(name.kind, name.number) for name in formula.parts[0].factors] == [("X", flat)]
 
 
 @pytest.mark.parametrize(

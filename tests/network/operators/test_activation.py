@@ -96,6 +96,7 @@ class Bent(op.Activation, abstract=True):
     hinge = None
     monotone = True
     graftable = False
+    roundings = 8
 
     def value(self, *inputs: Tensor) -> Tensor:
         (z,) = inputs

@@ -11,7 +11,16 @@ from abcrown_graft.network import operators as op
 from abcrown_graft.network.operators.operator import missing_rules
 
 RULES = ["absolute", "constant", "copies", "element_wise", "entries", "fan_in", "linear", "longest_sum", "matrices"]
-RULES += ["mixes", "pull_back", "pull_back_windows", "takes_windows", "value", "window_before", "write_onnx"]
+RULES += [
+    "mixes",
+    "pull_back",
+    "pull_back_windows",
+    "roundings",
+    "takes_windows",
+    "value",
+    "window_before",
+    "write_onnx",
+]
 
 
 @pytest.mark.parametrize("name", RULES)
