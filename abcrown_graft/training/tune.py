@@ -80,9 +80,7 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     Raises:
         MaskError: there is no grafted activation.
     """
-    grafted = [
-        parameter for module in grafted_modules(model).values() for parameter in (module.slope, module.intercept)
-    ]
+    grafted = [parameter for module in grafted_modules(model).values() for parameter in module.parameters()]
     if not grafted:
         raise MaskError("the model has no grafted activation to tune; graft a mask into it first")
     known = {id(parameter) for parameter in grafted}
