@@ -94,8 +94,7 @@ def test_no_stage_shows_flags_that_only_alpha_beta_crown_implements(capsys: pyte
 
 def test_options_take_precedence_over_the_file_of_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    command = COMMANDS["evaluate"]
-    spy = type(command)(command.help, command.options, lambda config, arguments: seen.append(config) or 0)
+    spy = replace(COMMANDS["evaluate"], run=lambda config, arguments: seen.append(config) or 0)
     monkeypatch.setitem(tools.COMMANDS, "evaluate", spy)
     (tmp_path / "a.yaml").write_text("evaluate: {limit: 5, pgd_steps: 7}\n")
     assert main(["evaluate", "--config", str(tmp_path / "a.yaml"), "--evaluate_limit", "9"]) == 0
