@@ -21,7 +21,15 @@ TRADES_START = 1e-3  # standard deviation of the start around the clean image, w
 def pgd_loss(
     model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
 ) -> BatchLoss:
-    """Cross-entropy where projected gradient ascent on it, from δ ~ U(−ε, ε), has ended."""
+    """Cross-entropy where projected gradient ascent on it, from δ ~ U(−ε, ε), has ended.
+
+    Args:
+        model: maps pixels in [0, 1] to logits, in the mode it learns in.
+        images: `(batch, *shape)`, in [0, 1].
+        labels: `(batch,)`, int64.
+        settings: radius, steps and weights.
+        generator: of the noise.
+    """
     start = uniform_noise(images, settings.epsilon, generator)
     logits = model(images + ascend(model, images, start, cross_entropy_of(labels), settings))
     return BatchLoss(F.cross_entropy(logits, labels), logits)
@@ -30,7 +38,15 @@ def pgd_loss(
 def trades_loss(
     model: nn.Module, images: Tensor, labels: Tensor, settings: AdversarialSettings, generator: torch.Generator
 ) -> BatchLoss:
-    """Cross-entropy of the clean images plus β · KL(p(x) ‖ p(x + δ)), where δ makes that divergence large."""
+    """Cross-entropy of the clean images plus β · KL(p(x) ‖ p(x + δ)), where δ makes that divergence large.
+
+    Args:
+        model: maps pixels in [0, 1] to logits, in the mode it learns in.
+        images: `(batch, *shape)`, in [0, 1].
+        labels: `(batch,)`, int64.
+        settings: radius, steps and weights.
+        generator: of the noise.
+    """
     noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
     with evaluating(model), torch.no_grad():
         before = model(images).log_softmax(1)
@@ -43,7 +59,15 @@ def trades_loss(
 
 
 def ascend(model: nn.Module, images: Tensor, start: Tensor, loss: LogitLoss, settings: AdversarialSettings) -> Tensor:
-    """δ that raises a loss of the logits `(batch, classes)`, a sum over images, by the steps of the settings."""
+    """δ that raises a loss of the logits `(batch, classes)`, a sum over images, by the steps of the settings.
+
+    Args:
+        model: maps pixels in [0, 1] to logits; looked at in eval mode.
+        images: `(batch, *shape)`, in [0, 1].
+        start: δ to start from, shaped like `images`.
+        loss: what is to be raised.
+        settings: radius, number and size of the steps.
+    """
     size = settings.pgd_step * settings.epsilon / settings.pgd_steps
     return signed_ascent(model, images, start, loss, settings.epsilon, settings.pgd_steps, size)
 
