@@ -11,6 +11,7 @@ import io
 import math
 import pickle
 import pickletools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,19 @@ class _Dtype:
 class _Latin1:
     """Stands in for `_codecs.encode(text, "latin1")`, by which Python 3 writes bytes in protocol 2."""
 
-    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
+    def __call__(self, text: str, encoding: str) -> bytes:
         return text.encode("latin1")
 
     def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("a function has no state")
 
 
-_STAND_INS = {
+_STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
     ("numpy", "ndarray"): _ArrayType,
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("_codecs", "encode"): _Latin1,
+    ("_codecs", "encode"): _Latin1(),
 }
 
 

@@ -16,6 +16,11 @@ LIMIT = files.Limit(2**30, "many times the official file")
 def for_split(dataset: str, split: str, table: Mapping[str, T]) -> T:
     """The entry of `table` for `split`.
 
+    Args:
+        dataset: its registered name, for the message.
+        split: "train" or "test".
+        table: entries by split.
+
     Raises:
         DataError: the data set has no such split; the message lists those it has.
     """
@@ -25,7 +30,13 @@ def for_split(dataset: str, split: str, table: Mapping[str, T]) -> T:
 
 
 def all_in(folder: Path, names: Sequence[str], suffixes: Sequence[str] = ("",)) -> list[Path] | None:
-    """The files called `names` in `folder`, each with the first suffix that exists, or None if one is missing."""
+    """The files called `names` in `folder`, each with the first suffix that exists, or None if one is missing.
+
+    Args:
+        folder: where to look.
+        names: of the files, without suffix.
+        suffixes: in order of preference.
+    """
     found = []
     for name in names:
         path = next((folder / (name + suffix) for suffix in suffixes if (folder / (name + suffix)).is_file()), None)

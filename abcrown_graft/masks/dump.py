@@ -106,7 +106,13 @@ class InstabilityDump:
 
 
 def empty(model: ModelIdentity, grafted: Mapping[str, int], settings: Mapping[str, Any]) -> InstabilityDump:
-    """A dump without images; sites that `grafted` does not name have no grafted neurons."""
+    """A dump without images; sites that `grafted` does not name have no grafted neurons.
+
+    Args:
+        model: whose neurons are counted.
+        grafted: by site, the number of grafted neurons.
+        settings: what the numbers will depend on; JSON.
+    """
     unknown = [name for name in grafted if name not in model.sites]
     if unknown:
         raise DataError(f"grafted site {unknown[0]!r} is not one of the model's: {', '.join(model.sites)}")

@@ -24,6 +24,12 @@ def weighted_widths(
     `l` and `u` are interval bounds of the pre-activation over the valid images within `epsilon`. A stable or grafted
     neuron is linear there, needs no relaxation, and counts as 0.
 
+    Args:
+        network: takes the images as they are.
+        images: `(batch, *shape)`, in [0, 1].
+        labels: not looked at.
+        epsilon: radius in pixel units, or None where there is none.
+
     Raises:
         ConfigError: there is no radius.
     """

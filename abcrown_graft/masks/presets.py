@@ -79,5 +79,10 @@ def random(target: int, gamma: float, stages: int) -> tuple[Stage, ...]:
 
 
 def needs_significance(preset: str, gamma: float, stages: int) -> bool:
-    """Whether some stage of the preset looks at r_s."""
+    """Whether some stage of the preset looks at r_s.
+
+    Args:
+        preset: a name in `PRESETS`.
+        gamma, stages: its options.
+    """
     return any(stage.significance for stage in PRESETS[preset](1, gamma, stages))

@@ -86,6 +86,10 @@ def select_mask(
 def check_room(sizes: Mapping[str, int], ratio: float, scope: str = "global", layer_cap: float | None = None) -> None:
     """Whether a selection can reach its ratio, from nothing but the number of neurons of each site.
 
+    Args:
+        sizes: number of neurons by site.
+        ratio, scope, layer_cap: as of `select_mask`.
+
     Raises:
         ConfigError: the cap makes it impossible.
     """
@@ -100,7 +104,12 @@ def _groups(sites: Iterable[str], scope: str) -> list[list[str]]:
 
 
 def target_count(sizes: Sequence[int], ratio: float, scope: str = "global") -> int:
-    """How many of the neurons of sites of these sizes a selection is to take."""
+    """How many of the neurons of sites of these sizes a selection is to take.
+
+    Args:
+        sizes: number of neurons of each site.
+        ratio, scope: as of `select_mask`.
+    """
     return sum(round(ratio * size) for size in sizes) if scope == "layer" else round(ratio * sum(sizes))
 
 

@@ -170,7 +170,13 @@ def _converted(name: str, tensor: Tensor, own: Tensor, path: str | os.PathLike[s
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, header: Mapping[str, Any]) -> None:
-    """Writes the state dict of `model` with its provenance `header`, atomically, as safetensors."""
+    """Writes the state dict of `model` with its provenance `header`, atomically, as safetensors.
+
+    Args:
+        path: of the file.
+        model: plain or grafted, without normalisation.
+        header: where it comes from; JSON.
+    """
     save_tensors(path, "checkpoint", model.state_dict(), header)
 
 

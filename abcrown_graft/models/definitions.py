@@ -51,13 +51,18 @@ def definition(name: str, input_shape: tuple[int, ...], num_classes: int = 10) -
     Only a module inside a package files its definitions. A file executed by its path, as `Customized("file.py", ...)`
     does, is in none: a user's copy of `model_defs/cnn_b.py` may keep its names, and the original may run twice.
 
+    Args:
+        name: what `model.name` calls it.
+        input_shape: of one input without the batch dimension.
+        num_classes: number of outputs.
+
     Raises:
         ValueError: a definition is filed under `name` already.
     """
 
     def file(build: B) -> B:
         entry = Definition(name, tuple(input_shape), num_classes, build)
-        build.definition = entry  # type: ignore[attr-defined]
+        vars(build)["definition"] = entry
         if "." in build.__module__:
             MODEL_DEFINITIONS.register(name)(entry)
         return build

@@ -121,6 +121,11 @@ def prepare(
 ) -> LoadedModel:
     """A module with its normalisation, graph and identity; it is put in evaluation mode.
 
+    Args:
+        core: the module without normalisation.
+        shape: of one input, without batch.
+        mean, std: of the normalisation, one number or one per channel.
+
     Raises:
         ModelError: it does not take inputs of that shape, holds a weight that is not finite or not float32, its
             graph computes something else, or it rounds more than its margins, see `check_agreement`.
@@ -229,9 +234,10 @@ def _input_shape(source: ModelSource, defined: tuple[int, ...] | None) -> tuple[
     given = source.input_shape
     if given is not None and defined is not None and given != defined:
         raise ModelError(f"model.input_shape: {given} given, but {source.name} takes {defined}")
-    if given is None and defined is None:
+    shape = defined if given is None else given
+    if shape is None:
         raise ModelError(f"model.input_shape: not set, and {source.name} does not say; set it, e.g. [-1, 3, 32, 32]")
-    return given or defined  # type: ignore[return-value]
+    return shape
 
 
 def _check_precision(core: nn.Module) -> None:

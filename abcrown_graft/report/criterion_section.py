@@ -71,6 +71,11 @@ def score_files(run: RunFolder) -> tuple[Path, Path, Path]:
 def read_criterion(dump_file: Path, scores_file: Path, mask_file: Path) -> Criterion:
     """The three files, neuron by neuron.
 
+    Args:
+        dump_file: instability of the plain network.
+        scores_file: significance of its neurons.
+        mask_file: which of them were grafted.
+
     Raises:
         FileFormatError: one is damaged, counts no image, or they are of different models.
     """

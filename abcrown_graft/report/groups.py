@@ -34,8 +34,8 @@ class Group:
 def group_by_seed(outcomes: Sequence[Outcome]) -> list[Group]:
     """The groups of two seeds or more, in the order of their first outcomes.
 
-    Outcomes belong together if label, network, ratio, problem and row are the same. One without a seed belongs to no
-    group, and where two have one seed, what they belong to is none, see `doubled`.
+    Outcomes belong together if label, network, ratio, problem and row are the same. An outcome without a seed belongs
+    to no group. Outcomes of which two have the same seed form no group either; `doubled` lists them.
     """
     return [_group(members) for members in _alike(outcomes) if _first_twice(members) is None]
 

@@ -97,7 +97,14 @@ def read_verdicts(path: Path) -> tuple[dict[str, Any], dict[int, InstanceResult]
 
 
 def check_weights(path: Path, weights: object, about: Mapping[str, Any], results: Path) -> None:
-    """Raises FileFormatError if a file is of other weights than those that were verified, where both are known."""
+    """Raises FileFormatError if a file is of other weights than those that were verified, where both are known.
+
+    Args:
+        path: of the file, for messages.
+        weights: what the file says of its network, or None.
+        about: what the results say of theirs.
+        results: where the results lie, for messages.
+    """
     verified = about.get("weights")
     if verified is not None and weights is not None and weights != verified:
         raise FileFormatError(

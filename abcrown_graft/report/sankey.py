@@ -60,7 +60,13 @@ def stack(shares: Sequence[float]) -> list[Span]:
 def ribbons(
     shares: Sequence[Sequence[float]], left: Sequence[Span], right: Sequence[Span]
 ) -> list[tuple[int, int, Span, Span]]:
-    """Each flow with its row, its column, and where it leaves and arrives; flows do not cross within a stack."""
+    """Each flow with its row, its column, and where it leaves and arrives; flows do not cross within a stack.
+
+    Args:
+        shares: of each flow, by row and column; 0 where there is none.
+        left: from where to where each row's stack reaches.
+        right: the same of each column.
+    """
     leave, arrive, found = [high for _, high in left], [high for _, high in right], []
     for i, row in enumerate(shares):
         for j, share in enumerate(row):

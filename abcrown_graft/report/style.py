@@ -16,7 +16,13 @@ FONT = 9.0  # points
 
 
 def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Names the axes and takes away the frame's upper and right side."""
+    """Names the axes and takes away the frame's upper and right side.
+
+    Args:
+        axes: of one picture.
+        x, y: names of the axes.
+        title: above the picture; "" for none.
+    """
     axes.set_xlabel(x, fontsize=FONT)
     axes.set_ylabel(y, fontsize=FONT)
     axes.tick_params(labelsize=FONT - 1)
@@ -27,7 +33,13 @@ def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
 
 
 def legend_above(axes: Axes, title: str | None = None, columns: int = 1) -> None:
-    """A legend without a frame, above the axes."""
+    """A legend without a frame, above the axes.
+
+    Args:
+        axes: what is labelled in them is listed.
+        title: of the legend, or None.
+        columns: number of columns.
+    """
     size = FONT - 0.5
     axes.legend(
         loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, title=title, frameon=False, fontsize=size,
@@ -47,7 +59,13 @@ def layer_name(site: str) -> str:
 
 
 def grid(figure: Figure, panels: int, columns: int = 4) -> list[Axes]:
-    """Axes for `panels` small pictures, row by row; the rest of the last row stays empty."""
+    """Axes for `panels` small pictures, row by row; the rest of the last row stays empty.
+
+    Args:
+        figure: an empty one.
+        panels: number of pictures.
+        columns: pictures of a row at most.
+    """
     across = min(panels, columns)
     every = figure.subplots(-(-panels // across), across, squeeze=False)
     flat: Sequence[Axes] = list(every.flat)
@@ -57,6 +75,12 @@ def grid(figure: Figure, panels: int, columns: int = 4) -> list[Axes]:
 
 
 def grid_size(panels: int, columns: int = 4, panel: tuple[float, float] = (2.7, 2.3)) -> tuple[float, float]:
-    """Width and height in inches of a figure of such a grid, with room for a legend above."""
+    """Width and height in inches of a figure of such a grid, with room for a legend above.
+
+    Args:
+        panels: number of pictures.
+        columns: pictures of a row at most.
+        panel: width and height of a picture in inches.
+    """
     across = min(panels, columns)
     return max(across * panel[0], 5.0), -(-panels // across) * panel[1] + 0.4

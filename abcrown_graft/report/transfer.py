@@ -73,7 +73,14 @@ def transfer(
     points: Mapping[int, Tensor],
     model: LoadedModel,
 ) -> Transfer:
-    """Tries the counterexamples against `source` on the network `model`, whose results are `target`."""
+    """Tries the counterexamples against one network on another.
+
+    Args:
+        source: results by index of the network that they were found against.
+        target: results by index of the other network.
+        points: the counterexamples by index, float32, in the shape of one input.
+        model: the other network.
+    """
     attacked = attacked_images(source)
     found = [index for index in attacked if index in points]
     correct = [index for index in found if target[index].predicted == target[index].label]

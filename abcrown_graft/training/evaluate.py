@@ -69,7 +69,13 @@ class PgdAttack:
 
 
 def pgd_accuracy(model: nn.Module, images: Tensor, labels: Tensor, attack: PgdAttack, batch_size: int = BATCH) -> float:
-    """Robust accuracy: the share of images for which `pgd_robust` holds, in [0, 1]; the same arguments and errors."""
+    """Robust accuracy: the share of images for which `pgd_robust` holds, in [0, 1]; the same arguments and errors.
+
+    Args:
+        model, images, labels: as of `pgd_robust`.
+        attack: how the images are attacked.
+        batch_size: images at a time.
+    """
     return pgd_robust(model, images, labels, attack, batch_size).double().mean().item()
 
 
@@ -114,7 +120,16 @@ def pgd_robust(model: nn.Module, images: Tensor, labels: Tensor, attack: PgdAtta
 def one_step_accuracy(
     model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, step: float, seed: int, batch_size: int = BATCH
 ) -> float:
-    """Accuracy under the one-step attack of FAT (`fat_perturbation`), the same noise at every call with `seed`."""
+    """Accuracy under the one-step attack of FAT (`fat_perturbation`), the same noise at every call with `seed`.
+
+    Args:
+        model: evaluated in eval mode on its own device, modes restored.
+        images, labels: `(n, *shape)` in [0, 1], and `(n,)`.
+        epsilon: radius in pixel units.
+        step: step size in units of `epsilon`.
+        seed: of the random starts.
+        batch_size: images at a time.
+    """
     device = device_of(model)
     generator = stream(seed, device=device)
     right = 0
@@ -128,7 +143,13 @@ def one_step_accuracy(
 
 
 def correct(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = BATCH) -> Tensor:
-    """Which images are classified correctly, `(n,)` booleans on the CPU; nothing is checked."""
+    """Which images are classified correctly, `(n,)` booleans on the CPU; nothing is checked.
+
+    Args:
+        model: evaluated in eval mode on its own device, modes restored.
+        images, labels: `(n, *shape)` in [0, 1], and `(n,)`.
+        batch_size: images at a time.
+    """
     device = device_of(model)
     with evaluating(model), torch.no_grad():
         pairs = zip(images.split(batch_size), labels.split(batch_size), strict=True)

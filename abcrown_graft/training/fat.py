@@ -35,6 +35,11 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor, create_grap
     Needs a model that treats images independently (eval mode). It is the gradient of the batch's mean
     cross-entropy up to the factor `batch`, and unlike that the same in any batch. With `create_graph` it can be
     differentiated once more, in the model's parameters; without it they are constants meanwhile.
+
+    Args:
+        model: maps pixels in [0, 1] to logits.
+        images, labels: `(batch, *shape)` in [0, 1], and `(batch,)`.
+        create_graph: make the gradient differentiable.
     """
     return _gradient(model, images, cross_entropy_of(labels), create_graph)
 
@@ -82,7 +87,13 @@ def signed_ascent(
 
 
 def uniform_noise(images: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
-    """δ ~ U(−ε, ε), shaped like `images` and on their device."""
+    """δ ~ U(−ε, ε), shaped like `images` and on their device.
+
+    Args:
+        images: `(batch, *shape)`; they say shape, type and device.
+        epsilon: radius in pixel units.
+        generator: on any device; the noise is drawn there.
+    """
     unit = torch.rand(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
     return (unit.to(images.device) * 2 - 1) * epsilon
 
@@ -112,6 +123,12 @@ def gradalign(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, 
 
     The noise is not clipped to valid pixels. Images one of whose gradients is exactly zero are left out;
     if that is all of them the result is 0.
+
+    Args:
+        model: maps pixels in [0, 1] to logits; looked at in eval mode.
+        images, labels: `(batch, *shape)` in [0, 1], and `(batch,)`.
+        epsilon: radius of the noise in pixel units.
+        generator: of the noise.
 
     Returns:
         A scalar in [0, 2].

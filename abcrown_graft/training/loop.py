@@ -277,6 +277,11 @@ def batches(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, 
 
     The last piece may be shorter, but a single left-over joins the piece before it: batch norm has no
     variance of one image.
+
+    Args:
+        count: number of images.
+        size: images of a batch.
+        generator: of the permutation.
     """
     order = torch.randperm(count, generator=generator)
     pieces = order.split(size)

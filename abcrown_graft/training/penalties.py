@@ -13,7 +13,13 @@ from abcrown_graft.training.settings import TuneSettings
 
 
 def tuning_penalty(model: nn.Module, images: Tensor, settings: TuneSettings) -> Tensor:
-    """The weighted sum of the terms that the settings ask for, a scalar."""
+    """The weighted sum of the terms that the settings ask for, a scalar.
+
+    Args:
+        model: grafted; maps pixels in [0, 1] to logits.
+        images: `(batch, *shape)`, in [0, 1].
+        settings: weights of the terms, target of the slopes, and the radius.
+    """
     total = images.new_zeros(())
     if settings.slope_decay > 0:
         total = total + settings.slope_decay * slope_distance(model, settings.slope_target)
@@ -37,6 +43,11 @@ def relu_instability(model: nn.Module, images: Tensor, epsilon: float) -> Tensor
     Source: Xiao et al., *Training for faster adversarial robustness verification via inducing ReLU stability*,
     ICLR 2019, section 3.3; there it is summed over neurons, here averaged per activation, so that one weight suits
     networks of any size.
+
+    Args:
+        model: maps pixels in [0, 1] to logits.
+        images: `(batch, *shape)`, in [0, 1].
+        epsilon: radius in pixel units.
     """
     with torch.autocast(images.device.type, enabled=False):
         network = from_module(model, images.shape[1:], attached=True)

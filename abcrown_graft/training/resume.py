@@ -21,7 +21,14 @@ _FORMAT = 2
 def save_progress(
     path: str | os.PathLike[str], settings: AdversarialSettings, subject: Mapping[str, Any], progress: Mapping[str, Any]
 ) -> None:
-    """Writes `progress` (tensors, numbers, strings, lists, dicts) and what it belongs to, atomically."""
+    """Writes `progress` (tensors, numbers, strings, lists, dicts) and what it belongs to, atomically.
+
+    Args:
+        path: of the file.
+        settings: of the run.
+        subject: what is learnt and from what, by name.
+        progress: tensors, numbers, strings, lists and dicts.
+    """
     content = {"format": _FORMAT, "made_by": _identity(settings, subject), "progress": dict(progress)}
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -32,6 +39,10 @@ def load_progress(
     path: str | os.PathLike[str], settings: AdversarialSettings, subject: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """What `save_progress` wrote, on the CPU; None if there is no such file yet.
+
+    Args:
+        path: of the file.
+        settings, subject: of the run that is to go on; those of the file must be equal.
 
     Raises:
         FileFormatError: the file is damaged or not a resume file.

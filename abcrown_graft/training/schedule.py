@@ -9,7 +9,13 @@ import math
 
 
 def milestone_factor(progress: float, milestones: tuple[int, ...], factor: float) -> float:
-    """`factor` to the power of the milestones that `progress` has reached."""
+    """`factor` to the power of the milestones that `progress` has reached.
+
+    Args:
+        progress: in epochs.
+        milestones: numbers of finished epochs.
+        factor: of each milestone.
+    """
     return factor ** sum(progress >= milestone for milestone in milestones)
 
 
@@ -24,7 +30,12 @@ def linear_factor(progress: float, epochs: int) -> float:
 
 
 def ramp(progress: float, start: float, length: float) -> float:
-    """0 up to `start`, then a straight line to 1 at `start + length`, then 1 (certified training's epsilon)."""
+    """0 up to `start`, then a straight line to 1 at `start + length`, then 1 (certified training's epsilon).
+
+    Args:
+        progress: in epochs.
+        start, length: where the line begins and how long it is, in epochs.
+    """
     if progress >= start + length:
         return 1.0
     return max(0.0, (progress - start) / length) if length else 0.0

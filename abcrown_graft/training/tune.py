@@ -94,7 +94,13 @@ def _fixed(grafted: list[nn.Parameter], others: list[nn.Parameter], settings: Tu
 def parameter_groups(
     grafted: list[nn.Parameter], others: list[nn.Parameter], settings: TuneSettings
 ) -> list[dict[str, object]]:
-    """SGD's groups: weights first, then slopes and intercepts without weight decay; what does not learn is in none."""
+    """SGD's groups: weights first, then slopes and intercepts without weight decay; what does not learn is in none.
+
+    Args:
+        grafted: slopes and intercepts.
+        others: all other parameters.
+        settings: learning rates, weight decay, and what stays fixed.
+    """
     weights = {"params": others, "lr": settings.lr, "weight_decay": settings.weight_decay}
     slopes = {"params": grafted, "lr": settings.slope_lr, "weight_decay": 0.0}
     if settings.prune:

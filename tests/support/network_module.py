@@ -1,4 +1,4 @@
-"""A network graph as a torch module, for what wants one."""
+"""A network graph as a torch module, for tests that verify the network of a file."""
 
 from __future__ import annotations
 

@@ -12,6 +12,11 @@ MAX_RANK = 32
 def axes_of(call: Call, position: int, rank: int) -> tuple[int, ...] | None:
     """The axes in a node's attribute, or in its input at `position`; None where neither is given.
 
+    Args:
+        call: the node.
+        position: of the input with the axes.
+        rank: number of axes of the tensor.
+
     Raises:
         ModelError: one does not exist, or is given twice.
     """
@@ -23,6 +28,11 @@ def axes_of(call: Call, position: int, rank: int) -> tuple[int, ...] | None:
 
 def checked_axes(call: Call, given: Sequence[int], rank: int) -> tuple[int, ...]:
     """The axes of a tensor of that rank, counted from the front.
+
+    Args:
+        call: the node, for messages.
+        given: as the file has them.
+        rank: number of axes of the tensor.
 
     Raises:
         ModelError: one does not exist, or is given twice.

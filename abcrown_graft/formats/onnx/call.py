@@ -33,11 +33,11 @@ class Call:
     builder: Builder
 
     def refuse(self, reason: str) -> UnsupportedError:
-        """The error that says that the node, by its place in the file, is not supported."""
+        """The error for a node that is valid and not supported; it names the file and the node."""
         return UnsupportedError(f"{self.where}: {reason}")
 
     def damaged(self, reason: str) -> ModelError:
-        """The error that says that the node makes no sense."""
+        """The error for a node that breaks the rules of ONNX; it names the file and the node."""
         return ModelError(f"{self.where}: {reason}")
 
     def options(self, **defaults: Any) -> dict[str, Any]:
@@ -150,7 +150,12 @@ class Call:
     def moved(
         self, value: Variable, shape: Shape, rearrange: Callable[[np.ndarray], np.ndarray], part: str = ""
     ) -> Variable:
-        """`rearranged` of a variable."""
+        """`rearranged` of a variable.
+
+        Args:
+            value: the variable.
+            shape, rearrange, part: as of `rearranged`.
+        """
         check_size(shape)
         size = np.prod(value.shape, dtype=np.int64)
         numbers = np.arange(1, size + 1).reshape(value.shape)
@@ -160,6 +165,12 @@ class Call:
         return Variable(self.select(value.node, index, part), index.shape)
 
     def select(self, source: str, index: np.ndarray, part: str = "") -> str:
-        """A node that picks numbers of another one, counted from 1; 0 is a zero."""
+        """A node that picks numbers of another one, counted from 1; 0 is a zero.
+
+        Args:
+            source: name of the other node.
+            index: numbers of its entries, in the shape of the result as ONNX has it.
+            part: as in `add`.
+        """
         picked = torch.from_numpy(np.ascontiguousarray(index.reshape(layout(index.shape))))
         return self.add(op.Select(picked), source, part=part)

@@ -123,6 +123,11 @@ def input_shape_of(path: Path, source: onnx.ValueInfoProto) -> Shape:
 def compare_shapes(path: Path, target: onnx.ValueInfoProto, found: Shape) -> None:
     """Compares the declared shape of the output, where it is fixed, with the one that was found.
 
+    Args:
+        path: of the file, for messages.
+        target: the declaration.
+        found: what the network gives.
+
     Raises:
         ModelError: they differ.
     """

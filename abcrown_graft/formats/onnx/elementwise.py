@@ -42,7 +42,14 @@ def folded(call: Call, function: Callable[..., np.ndarray]) -> Constant | None:
 
 
 def expanded(call: Call, value: Variable, shape: Shape, part: str) -> str:
-    """Name of a node that holds the variable, broadcast to `shape`, in the usual layout."""
+    """Name of a node that holds the variable, broadcast to `shape`, in the usual layout.
+
+    Args:
+        call: the node.
+        value: the variable.
+        shape: what to broadcast to, as ONNX has it.
+        part: as in `Call.add`.
+    """
     if np.prod(value.shape) != np.prod(shape):
         value = call.moved(value, shape, lambda array: np.broadcast_to(array, shape), part)
     return call.laid_out(value, layout(shape))
@@ -51,7 +58,14 @@ def expanded(call: Call, value: Variable, shape: Shape, part: str) -> str:
 def scaled(
     call: Call, value: Variable, scale: np.ndarray | float, shift: np.ndarray | float, part: str = ""
 ) -> Variable:
-    """`scale * value + shift`, element by element, with numpy's broadcasting."""
+    """`scale * value + shift`, element by element, with numpy's broadcasting.
+
+    Args:
+        call: the node.
+        value: the variable.
+        scale, shift: arrays, or numbers, of any shapes that broadcast.
+        part: as in `Call.add`.
+    """
     scale, shift = (np.asarray(array, dtype=np.float64) for array in (scale, shift))
     shape = broadcast_shape(call, value.shape, scale.shape, shift.shape)
     source = expanded(call, value, shape, "expanded")
@@ -59,14 +73,27 @@ def scaled(
 
 
 def summed(call: Call, first: Variable, second: Variable, part: str = "") -> Variable:
-    """The sum of two variables, with numpy's broadcasting."""
+    """The sum of two variables, with numpy's broadcasting.
+
+    Args:
+        call: the node.
+        first, second: the variables, of shapes that broadcast.
+        part: as in `Call.add`.
+    """
     shape = broadcast_shape(call, first.shape, second.shape)
     sources = [expanded(call, value, shape, "expanded") for value in (first, second)]
     return Variable(call.add(op.Add(), *sources, part=part), shape)
 
 
 def rectified(call: Call, value: Variable, operator: op.Activation | None = None, part: str = "") -> Variable:
-    """A ReLU, or another activation, of a variable."""
+    """A ReLU, or another activation, of a variable.
+
+    Args:
+        call: the node.
+        value: the variable.
+        operator: the other activation; None for a ReLU.
+        part: as in `Call.add`.
+    """
     source = call.laid_out(value, layout(value.shape))
     return Variable(call.add(operator or op.ReLU(), source, part=part), value.shape)
 

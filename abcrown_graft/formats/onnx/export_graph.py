@@ -32,7 +32,13 @@ class OnnxGraph:
         self._taken = set(reserved)
 
     def call(self, kind: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
-        """Adds a node of one output; the output's name, which is the node's too."""
+        """Adds a node of one output; the output's name, which is the node's too.
+
+        Args:
+            kind: the ONNX operator.
+            inputs: names of tensors.
+            output: what the output is to be called.
+        """
         self.nodes.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
         return output
 

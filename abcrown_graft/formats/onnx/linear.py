@@ -15,6 +15,12 @@ from abcrown_graft.network import operators as op
 def times_matrix(call: Call, value: Variable, matrix: np.ndarray, part: str = "") -> Variable:
     """`value @ matrix` for a value `(..., inputs)` and a matrix `(inputs, outputs)` in float64.
 
+    Args:
+        call: the node.
+        value: `(..., inputs)`.
+        matrix: `(inputs, outputs)`, float64.
+        part: as in `Call.add`.
+
     Raises:
         ModelError: the numbers of inputs differ.
     """
@@ -29,9 +35,13 @@ def times_matrix(call: Call, value: Variable, matrix: np.ndarray, part: str = ""
 
 
 def swapped(call: Call, value: Variable, part: str = "") -> Variable:
-    """A variable with its last two axes exchanged."""
+    """A variable with its last two axes exchanged.
+
+    Args:
+        call: the node.
+        value: of at least two axes.
+        part: as in `Call.add`.
+    """
     *front, rows, columns = value.shape
     shape = (*front, columns, rows)
-    found = call.rearranged(value, shape, lambda array: np.swapaxes(array, -1, -2), part)
-    assert isinstance(found, Variable)
-    return found
+    return call.moved(value, shape, lambda array: np.swapaxes(array, -1, -2), part)

@@ -65,7 +65,13 @@ def image_of(call: Call, value: Variable) -> tuple[str, Shape]:
 
 
 def out_shape(value: Variable, channels: int, output: Pair) -> Shape:
-    """The result's shape, as ONNX has it, for an operand that `image_of` takes."""
+    """The result's shape, as ONNX has it, for an operand that `image_of` takes.
+
+    Args:
+        value: the operand.
+        channels: of the result.
+        output: height and width of the result.
+    """
     return (1, channels, output[1]) if len(value.shape) == 3 else (1, channels, *output)
 
 

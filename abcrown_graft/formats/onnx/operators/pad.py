@@ -32,24 +32,22 @@ def pad(call: Call) -> Operand:
         raise call.refuse(f"mode {options['mode']!r} with pads {amounts}")
     if options["mode"] == "reflect" and any(max(p) >= n for p, n in zip(amounts, variable.shape, strict=True)):
         raise call.refuse(f"mirroring {amounts} of a tensor of shape {list(variable.shape)}")
-    return call.rearranged(variable, shape, lambda array: np.pad(array, amounts, mode=options["mode"]))
+    return call.moved(variable, shape, lambda array: np.pad(array, amounts, mode=options["mode"]))
 
 
 def _with_number(call: Call, variable: Variable, amounts: Amounts, shape: Shape, number: float) -> Operand:
     part = "" if number == 0 else "zeros"
-    padded: Operand
     dropped = len(variable.shape) - len(layout(variable.shape))
     if not any(max(pair) or min(pair) for pair in amounts):
         return variable
     if any(amounts[0]) and dropped:
-        padded = call.rearranged(variable, shape, lambda array: _padded(array, amounts), part)
+        padded = call.moved(variable, shape, lambda array: _padded(array, amounts), part)
     else:
         order = tuple(amount for pair in reversed(amounts[dropped:]) for amount in pair)
         padded = Variable(call.add(op.Pad(order), call.laid_out(variable, layout(variable.shape)), part=part), shape)
     if number == 0:
         return padded
     around = _padded(np.ones(variable.shape, dtype=np.int64), amounts) == 0
-    assert isinstance(padded, Variable)
     return scaled(call, padded, 1.0, np.where(around, number, 0.0))
 
 
