@@ -8,11 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from abcrown_graft.errors import ConfigError, FileFormatError, MaskError, ModelError
+from abcrown_graft.errors import ConfigError, FileFormatError, MaskError, ModelError, UnsupportedError
 from abcrown_graft.masks.mask import GraftMask
 from abcrown_graft.models.build import build_model
 from abcrown_graft.models.checkpoint import save_checkpoint
-from abcrown_graft.models.load import LoadedModel, ModelSource, identify, load_model, load_weights, prepare, read_mask
+from abcrown_graft.models.load import (
+    LoadedModel,
+    ModelSource,
+    check_images,
+    identify,
+    load_model,
+    load_weights,
+    prepare,
+    read_mask,
+)
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.nn.surgery import graft, grafted_modules
@@ -337,6 +346,84 @@ class TestNormalization:
             prepare(core, shape, [0.1, 0.2], 1.0)
         with pytest.raises(ConfigError, match=r"data\.std: 0\S* has an entry that is not positive"):
             prepare(core, shape, 0.5, 0.0)
+
+
+class Shifted(nn.Module):
+    """Two outputs that are nearly equal, of which `shift(x)` moves the first."""
+
+    def __init__(self, shift) -> None:
+        super().__init__()
+        self.fc = nn.Linear(1, 2)
+        self.fc.weight.data.zero_()
+        self.fc.bias.data = torch.tensor([-0.0015, 0.0])
+        self.register_buffer("first", torch.tensor([1.0, 0.0]))
+        self.shift = shift
+
+    def forward(self, x):
+        return torch.relu(self.fc(x) + 1) + self.shift(x) * self.first
+
+
+class TestModulesThatAreNoNetworks:
+    """The graph that is verified is the module, at every size of the batch and at every call."""
+
+    @pytest.mark.parametrize(
+        ("shift", "message"),
+        [
+            (lambda x: 1e-3 * x.shape[0], r"mul \(call 'mul'\), read by '\w+', computes with the size of the batch"),
+            (lambda x: 4e-3 * (torch.rand(2) - 0.5), "rand draws random numbers"),
+        ],
+    )
+    def test_a_difference_of_a_thousandth_is_no_rounding(self, shift, message):
+        with pytest.raises(UnsupportedError, match=message):
+            prepare(Shifted(shift), (1,))
+
+    def test_also_of_a_user_s_file(self, tmp_path):
+        text = "import torch\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return x + {}\n"
+        for name, added, message in (
+            ("size.py", "x.shape[0]", "computes with the size of the batch"),
+            ("chance.py", "1e-9 * torch.randn(3)", "randn draws random numbers"),
+            ("clock.py", "__import__('time').time()", "time.time depends on the time"),
+        ):
+            (tmp_path / name).write_text(text.format(added))
+            source = ModelSource(f'Customized("{name}", "Net")', input_shape=(3,), folders=[tmp_path])
+            with pytest.raises(UnsupportedError, match=message):
+                load_model(source)
+
+    def test_and_before_it_is_grafted(self, tmp_path, core):
+        """A grafted copy is a traced one, in which what was drawn is a constant."""
+        lines = "import torch", "", "class Net(torch.nn.Sequential):", "    def forward(self, x):"
+        (tmp_path / "net.py").write_text("\n".join((*lines, "        return super().forward(x) + torch.rand(2)", "")))
+        text = "def net():\n    return Net(torch.nn.Linear(3, 2), torch.nn.ReLU())\n"
+        (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text() + text)
+        source = ModelSource(
+            'Customized("net.py", "net")', input_shape=(3,), folders=[tmp_path], mask=tmp_path / "m.pt"
+        )
+        torch.save([torch.tensor([True, False])], tmp_path / "m.pt")
+        with pytest.raises(UnsupportedError, match="rand draws random numbers"):
+            load_model(source)
+
+    def test_a_constant_that_is_computed_in_another_precision_is_none(self):
+        """The graph is made from a copy in float64; the network is the module in float32."""
+
+        class Typed(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.fc = nn.Linear(2, 2)
+                self.register_buffer("shift", torch.zeros(2))
+
+            def forward(self, x):
+                return self.fc(x) + (0.01 if self.shift.dtype == torch.float32 else 0.0)
+
+        with pytest.raises(ModelError, match="graph does not compute what the model does: on random images"):
+            prepare(Typed(), (2,))
+
+    def test_images_of_the_run_are_compared_too(self):
+        found = prepare(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2))
+        points = torch.rand(20, 1, 2, 2)
+        check_images(found, points)
+        found.core[1].bias.data += 1e-5  # after it was traced
+        with pytest.raises(ModelError, match="on images of the run their outputs differ by 1e-05"):
+            check_images(found, points)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the published files are not at ../shared")
