@@ -81,8 +81,10 @@ def test_a_radius_that_is_none_is_refused(epsilon: float) -> None:
 
 
 def test_crossed_bounds_are_refused() -> None:
+    upper = IMAGES.clone()
+    upper[1, 1] -= 0.1
     with pytest.raises(ValueError, match="nowhere above the upper bounds"):
-        Robustness(None, lower=IMAGES + 0.1, upper=IMAGES)
+        Robustness(None, lower=IMAGES, upper=upper)
 
 
 def test_every_reading_of_a_pixel_is_in_the_box_and_counterexamples_are_near_all_of_them() -> None:
