@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+NO_LABEL = -1  # in results: what an instance that speaks of no class has for a label, and for a predicted class
+
 
 class Verdict(str, enum.Enum):
     """What is known of an instance; never merged."""
@@ -29,7 +31,7 @@ class InstanceResult:
 
     Attributes:
         index: of the image in its data set.
-        label, predicted: true class, and the class of the clean image.
+        label, predicted: true class, and the class of the clean image; `NO_LABEL` where there is none.
         verdict: see `Verdict`.
         status: α,β-CROWN's word for it: `safe-incomplete`, `unsafe-pgd`, `unknown`, ...
         seconds: this instance's share of the time its batch took.
@@ -60,7 +62,7 @@ class InstanceResult:
         Raises:
             KeyError, ValueError, TypeError, OverflowError: the record is not one of ours.
         """
-        for name, lowest in (("index", 0), ("label", -1), ("predicted", -1)):  # -1 is no class
+        for name, lowest in (("index", 0), ("label", NO_LABEL), ("predicted", NO_LABEL)):
             if type(record[name]) is not int or record[name] < lowest:
                 raise ValueError(f"index, label and predicted must be whole numbers, not {name} = {record[name]!r}")
         if not _is_number(record["seconds"]) or not 0 <= record["seconds"] < math.inf:

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attack": {"network", "config"},
     "training": {"bounds", "nn", "config"},
     "masks": {"training"},
-    "data": {"config"},
+    "data": {"geometry", "config"},
     "models": {"masks", "config"},
     "formats": {"masks"},
     "verify": {"search", "attack", "formats"},

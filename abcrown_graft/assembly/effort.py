@@ -1,4 +1,4 @@
-"""What the engine is told to prove and how hard to try, made from a configuration."""
+"""What is to be proved of images and how hard to try, made from a configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from abcrown_graft.assembly.inputs import epsilon
-from abcrown_graft.assembly.rows import asks_for_properties
+from abcrown_graft.assembly.instances import asks_for_properties
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.option import show
@@ -44,11 +44,9 @@ def attack_settings(config: Config) -> PGDSettings | None:
 
 
 def verify_settings(config: Config) -> VerifySettings:
-    """What to prove and how hard to try."""
+    """How hard to try."""
     override = config["bab.override_timeout"]
     return VerifySettings(
-        epsilon=radius(config),
-        robustness_type=config["specification.robustness_type"],
         method=BOUND_METHODS[config["solver.bound_prop_method"]],
         incomplete=config["general.enable_incomplete_verification"],
         attack=attack_settings(config),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.assembly.rows import onnx_path, refuse_two_networks
+from abcrown_graft.assembly.instances import onnx_path, refuse_two_networks
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.errors import ConfigError, ModelError

@@ -19,17 +19,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abcrown_graft.bounds.rounding import absolute
-from abcrown_graft.network import operators as op
-from abcrown_graft.network.forward import apply
-from abcrown_graft.network.graph import Network, Node
+from abcrown_graft.network.graph import Network
 
 CERTAINTY = 8.0
 """λ: the probability that an output is off by more is 3e-14."""
-_ELEMENTWISE = 8
-"""Roundings per number of an element-wise operator, of the constants that a module computes for it included."""
 
 
+@torch.enable_grad()
 def value_and_rounding(network: Network, points: Tensor) -> tuple[Tensor, Tensor]:
     """The network's outputs, and how many units of roundoff each may be off when it is computed as the network says.
 
@@ -53,7 +49,7 @@ def value_and_rounding(network: Network, points: Tensor) -> tuple[Tensor, Tensor
         slopes = torch.autograd.grad(output.flatten(1)[:, k].sum(), ask, retain_graph=True, allow_unused=True)
         found = [(slope.abs(), *terms[name]) for slope, name in zip(slopes, rounded, strict=True) if slope is not None]
         units[:, k] = _accumulated(found)
-    return output.detach(), units.view_as(output)
+    return output.detach(), units.detach().view_as(output)
 
 
 def _accumulated(found: list[tuple[Tensor, int, Tensor]]) -> Tensor:
@@ -67,26 +63,11 @@ def _values(network: Network, points: Tensor) -> tuple[dict[str, Tensor], dict[s
     """The values of the nodes, differentiable by each other; of those that round, how often, and sums of terms."""
     values: dict[str, Tensor] = {}
     terms: dict[str, tuple[int, Tensor]] = {}
-    with torch.enable_grad():
-        values[network.input.name] = points.detach().clone().requires_grad_()
-        for node in network.nodes[1:]:
-            sources = [values[name] for name in node.inputs]
-            values[node.name] = apply(node.operator, *sources)
-            if roundings(node):
-                sums = absolute(node.operator, *(source.detach().abs() for source in sources))
-                terms[node.name] = roundings(node), sums
+    values[network.input.name] = points.detach().clone().requires_grad_()
+    for node in network.nodes[1:]:
+        sources = [values[name] for name in node.inputs]
+        values[node.name] = node.operator.value(*sources)
+        if node.operator.roundings:
+            sums = node.operator.magnitude(*(source.detach().abs() for source in sources))
+            terms[node.name] = node.operator.roundings, sums
     return values, terms
-
-
-def roundings(node: Node) -> int:
-    """How often a term of the longest sum that an operator forms is rounded, as product and in partial sums."""
-    operator = node.operator
-    if isinstance(operator, (op.Conv2d, op.Linear)):
-        return operator.weight[0].numel() + 1
-    if isinstance(operator, op.AvgPool2d):
-        return operator.kernel[0] * operator.kernel[1] + 1
-    if isinstance(operator, op.Add):
-        return 1
-    if isinstance(operator, (op.Reshape, op.Pad, op.Concat, op.Select, op.ReLU)):
-        return 0
-    return _ELEMENTWISE

@@ -18,9 +18,8 @@ from abcrown_graft.engines.choose import Choice, choose_engine
 from abcrown_graft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from abcrown_graft.engines.native.properties import PropertyVerification
-    from abcrown_graft.engines.native.verification import Verification
     from abcrown_graft.verdict import InstanceResult
+    from abcrown_graft.verify.runner import Run
 
 DESCRIPTION = """Verifies the robustness of a (grafted) network on the images that a YAML file describes, or
 properties of ONNX networks that VNN-LIB files describe. Keys, flags and defaults are
@@ -66,48 +65,31 @@ def _standing_alone(config: Config) -> Config:
 
 def verify(config: Config, engine: Choice) -> int:
     """Runs the engine, showing verdicts as they come; 1 if an instance failed."""
+    from abcrown_graft.engines.prepare import prepare_run
     from abcrown_graft.verdict import Verdict
 
-    verification = _prepare(config, engine)
-    _print(engine.lines)
-    results = _run(verification)
+    run = prepare_run(config, engine)
+    _print([*engine.lines, *opening_lines(run)])
+    results = _followed(run, config["general.progress"])
+    _print([*result_lines(run, results), *closing_lines(run)])
     failed = [r for r in results if r.verdict is Verdict.ERROR]
     for result in failed:
-        print(f"error: {verification.noun} {result.index}: {result.reason}", file=sys.stderr)
+        print(f"error: {run.instances.noun} {result.index}: {result.reason}", file=sys.stderr)
     return FAILED if failed else 0
 
 
-def _prepare(config: Config, engine: Choice) -> Verification | PropertyVerification:
-    if engine.found is not None:
-        from abcrown_graft.engines.abcrown.verification import prepare_abcrown
-
-        return prepare_abcrown(config, engine.found)
-    from abcrown_graft.assembly.rows import asks_for_properties
-
-    if asks_for_properties(config):
-        from abcrown_graft.engines.native.properties import prepare_properties
-
-        return prepare_properties(config)
-    from abcrown_graft.engines.native.verification import prepare_verification
-
-    return prepare_verification(config)
-
-
-def _run(verification: Verification | PropertyVerification) -> list[InstanceResult]:
-    """Runs and prints; the results of all images in order."""
+def _followed(run: Run, progress: str) -> list[InstanceResult]:
+    """Runs, and shows what comes; the results of all instances in order."""
     from abcrown_graft.cli.progress import progress_bar
 
-    _print(opening_lines(verification))
-    found = dict(verification.results.done)
-    with progress_bar("verifying", len(verification.indices), verification.config["general.progress"]) as bar:
-        bar.advance(len(found))
-        for result in verification.run():
-            found[result.index] = result
+    with progress_bar("verifying", len(run.indices), progress) as bar:
+        bar.advance(len(run.results.done))
+
+        def show(result: InstanceResult) -> None:
             bar.print(verdict_line(result))
             bar.advance()
-    results = [found[index] for index in verification.indices]
-    _print([*result_lines(verification, results), *closing_lines(verification)])
-    return results
+
+        return run.all_results(show)
 
 
 def _print(lines: Sequence[str]) -> None:

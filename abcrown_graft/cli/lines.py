@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from abcrown_graft.engines.native.properties import PropertyVerification
-    from abcrown_graft.engines.native.verification import Verification
     from abcrown_graft.masks.dump import InstabilityDump
     from abcrown_graft.verdict import InstanceResult
+    from abcrown_graft.verify.runner import Run
 
 
-def opening_lines(verification: Verification | PropertyVerification) -> list[str]:
+def opening_lines(run: Run) -> list[str]:
     """What is left of earlier runs; nothing if this is the first."""
     lines = []
-    kept, done, recorder = verification.results.kept, verification.results.done, verification.recorder
+    kept, done, recorder = run.results.kept, run.results.done, run.recorder
     if kept:
         lines.append(f"earlier results kept as {kept}")
     if done:
-        lines.append(f"resuming: {len(done)} of {len(verification.indices)} {verification.noun}s are done")
+        lines.append(f"resuming: {len(done)} of {len(run.indices)} {run.instances.noun}s are done")
     if recorder is not None and recorder.dump.n:
         lines.append(f"instability: going on with {recorder.dump.n} images counted in {recorder.path}")
     return lines
@@ -33,25 +32,25 @@ def verdict_line(result: InstanceResult) -> str:
     return f"idx: {result.index}, {classes}Result: {result.status} in {result.seconds:.4f} seconds{bound}"
 
 
-def result_lines(verification: Verification | PropertyVerification, results: Sequence[InstanceResult]) -> list[str]:
+def result_lines(run: Run, results: Sequence[InstanceResult]) -> list[str]:
     """The summary; of a single instance its result, both in α,β-CROWN's words."""
     from abcrown_graft.formats.vnncomp import WORDS
     from abcrown_graft.verify.summary import summary_lines
 
-    if not verification.single:
+    if not run.instances.single:
         return summary_lines(results)
     (result,) = results
     return [f"Result: {WORDS[result.verdict]}", f"Time: {result.seconds}"]
 
 
-def closing_lines(verification: Verification | PropertyVerification) -> list[str]:
+def closing_lines(run: Run) -> list[str]:
     """Instability, engine, and where the results are."""
     lines = []
-    recorder = verification.recorder
+    recorder = run.recorder
     if recorder is not None:
         lines += [*unr_lines(recorder.dump), f"instability dump: {recorder.path.resolve()}"]
-    lines.append(f"engine: {verification.engine}")
-    lines.append(f"results file: {verification.results.path.resolve()}")
+    lines.append(f"engine: {run.engine.name}")
+    lines.append(f"results file: {run.results.path.resolve()}")
     return lines
 
 

@@ -10,23 +10,57 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from abcrown_graft import __version__
 from abcrown_graft.errors import FileFormatError, SettingsDifferError
 from abcrown_graft.files import Limit, append_record, keep_aside, parse_json, read_text, write_atomically
+from abcrown_graft.formats.counterexample import save_counterexample
 from abcrown_graft.lock import in_use
 from abcrown_graft.verdict import InstanceResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KIND = "results"
 ADVICE = "name another general.results_file"
 LIMIT = Limit(2**30, "which no results file is")
 
 
+class Results(Protocol):
+    """Where the results of a run go.
+
+    Attributes:
+        path: the file.
+        done: results of an earlier, interrupted part of the run, by index.
+        kept: where a file that was in the way has gone, or None.
+    """
+
+    path: Path
+    done: dict[int, InstanceResult]
+    kept: Path | None
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """The time in which results come."""
+
+    def save_counterexample(self, path: Path, index: int, point: Tensor, output: Tensor) -> None:
+        """The counterexample of an instance, and what the original model makes of it, before the result comes.
+
+        Args:
+            path: which the file's name is made of.
+        """
+
+    def append(self, result: InstanceResult) -> None:
+        """Adds one result; it is on the disk when this returns."""
+
+    def complete(self) -> None:
+        """All results have come."""
+
+
 class ResultsFile:
-    """The results of one run.
+    """The results of one run, see `Results`.
 
     Attributes:
         path: the file.
@@ -62,6 +96,10 @@ class ResultsFile:
                     return
                 self.kept = keep_aside(self.path)
             write_atomically(self.path, (json.dumps(header) + "\n").encode())
+
+    def save_counterexample(self, path: Path, index: int, point: Tensor, output: Tensor) -> None:
+        """Writes a file of its own, see `counterexample.counterexample_path`."""
+        save_counterexample(path, index, point, output)
 
     def append(self, result: InstanceResult) -> None:
         """Adds one result; it is on the disk when this returns."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from abcrown_graft.errors import FileFormatError
 from abcrown_graft.files import keep_aside, write_atomically
-from abcrown_graft.formats.counterexample import sat_text
+from abcrown_graft.formats.counterexample import counterexample_text, sat_text
 from abcrown_graft.formats.results import ADVICE, read_results
 from abcrown_graft.lock import in_use
 from abcrown_graft.verdict import InstanceResult, Verdict
@@ -28,7 +28,7 @@ MAX_WORD = 32  # bytes of the first line
 
 
 class VnncompFile:
-    """The file that receives the verdict of one instance, in place of a `ResultsFile`.
+    """The file that receives the verdict of one instance, see `Results`.
 
     What an earlier instance left there is gone from the moment this one starts, so that nobody takes it for this
     one's.
@@ -72,9 +72,10 @@ class VnncompFile:
                 self._write(WORDS[Verdict.ERROR] + "\n")
                 raise
 
-    def save_counterexample(self, point: Tensor, output: Tensor) -> None:
-        """The counterexample that comes with the verdict."""
+    def save_counterexample(self, path: Path, index: int, point: Tensor, output: Tensor) -> None:
+        """Writes the file of this name; the counterexample comes with the verdict too."""
         self._counterexample = (point, output)
+        write_atomically(path, counterexample_text(point, output).encode())
 
     def append(self, result: InstanceResult) -> None:
         """Writes the verdict; it is on the disk when this returns."""

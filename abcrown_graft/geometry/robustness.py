@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,9 +29,9 @@ class Robustness:
 
     Attributes:
         epsilon: radius of the ℓ∞ ball, cut to pixels of [0, 1]; None where bounds are given.
-        kind: "verified-acc" (the label beats every other class), "runnerup" (the class that is likeliest on the
-            clean image but for the label), "specify-target" (that of `targets`), "clean-acc" (at the image
-            itself), or "all-positive" (every output is positive, whatever the label).
+        kind: "verified-acc" (the label beats every other class), "runnerup" (only the class that is likeliest on
+            the clean image but for the label, see `nearest`), "specify-target" (that of `targets`), "clean-acc" (at
+            the image itself), or "all-positive" (every output is positive, whatever the label).
         targets: class to beat by the number of the image, `(n,)`.
         lower, upper: bounds by the number of the image, `(n, *shape)`, exact as they are.
         readings: of the pixels before they were rounded to float32; None where they were not.
@@ -59,8 +58,19 @@ class Robustness:
         if self.lower is not None and self.upper is not None and not bool((self.lower <= self.upper).all()):
             raise ValueError("robustness needs lower bounds that are nowhere above the upper bounds")
 
-    def __call__(self, images: Tensor, labels: Tensor, indices: Sequence[int], outputs: Tensor) -> Specification:
-        """See `Specify`."""
+    @property
+    def nearest(self) -> bool:
+        """Whether only the clause counts that is smallest at the clean image, see `Specification.nearest`."""
+        return self.kind == "runnerup"
+
+    def __call__(self, images: Tensor, labels: Tensor, indices: Sequence[int], outputs: int) -> Specification:
+        """What is to be proved, in float64; of "runnerup" every clause that may count.
+
+        Args:
+            images, labels: `(batch, *shape)` pixels in [0, 1], and classes `(batch,)`.
+            indices: the data set's number of each image.
+            outputs: how many the model has.
+        """
         rows = self._rows(labels, indices, outputs).unsqueeze(2)
         box, inner = self._boxes(images.double(), indices)
         return Specification(box, rows, rows.new_zeros(rows.shape[:3]), inner)
@@ -84,23 +94,18 @@ class Robustness:
         read = self.readings(indices).to(point.lower.device)
         return Box(torch.minimum(read.lower, point.lower), torch.maximum(read.upper, point.upper))
 
-    def _rows(self, labels: Tensor, indices: Sequence[int], outputs: Tensor) -> Tensor:
-        classes = outputs.shape[1]
+    def _rows(self, labels: Tensor, indices: Sequence[int], outputs: int) -> Tensor:
         if self.kind == "all-positive":
-            return torch.eye(classes, dtype=torch.float64, device=labels.device).expand(len(labels), -1, -1)
-        _check_classes("label", labels, classes)
-        every = robustness_rows(labels, classes, torch.float64)
-        if self.kind in ("verified-acc", "clean-acc"):
+            return torch.eye(outputs, dtype=torch.float64, device=labels.device).expand(len(labels), -1, -1)
+        _check_classes("label", labels, outputs)
+        every = robustness_rows(labels, outputs, torch.float64)
+        if self.kind != "specify-target":
             return every
-        if self.kind == "runnerup":
-            others = outputs.scatter(1, labels.unsqueeze(1), -math.inf)
-            target = others.argmax(1)
-        else:
-            assert self.targets is not None
-            target = self.targets[torch.as_tensor(list(indices))].to(labels)
-            _check_classes("target", target, classes)
-            if bool((same := target == labels).any()):
-                raise ValueError(f"the target {int(target[same][0])} is the label of the image itself")
+        assert self.targets is not None
+        target = self.targets[torch.as_tensor(list(indices))].to(labels)
+        _check_classes("target", target, outputs)
+        if bool((same := target == labels).any()):
+            raise ValueError(f"the target {int(target[same][0])} is the label of the image itself")
         row = target - (target > labels).long()
         return every[torch.arange(len(labels), device=labels.device), row].unsqueeze(1)
 

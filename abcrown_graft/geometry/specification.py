@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -48,15 +48,40 @@ class Specification:
 
     @classmethod
     def cat(cls, parts: Sequence[Specification]) -> Specification:
-        """All instances of several specifications of the same numbers of clauses and literals."""
-        rows, offsets = torch.cat([part.rows for part in parts]), torch.cat([part.offsets for part in parts])
+        """All instances of several specifications, filled up to the largest numbers of clauses and literals."""
+        clauses, literals = (max(part.offsets.shape[axis] for part in parts) for axis in (1, 2))
+        filled = [part._filled(clauses, literals) for part in parts]
+        rows, offsets = torch.cat([part.rows for part in filled]), torch.cat([part.offsets for part in filled])
         whole = all(part.inner is None for part in parts)
         inner = None if whole else _in_a_row([part.inside for part in parts])
         return cls(_in_a_row([part.box for part in parts]), rows, offsets, inner)
 
+    def _filled(self, clauses: int, literals: int) -> Specification:
+        """The same with so many clauses and literals: the last ones are repeated."""
+        if self.offsets.shape[1:] == (clauses, literals):
+            return self
+        clause, literal = (
+            torch.arange(wanted, device=self.rows.device).clamp(max=size - 1)
+            for wanted, size in zip((clauses, literals), self.offsets.shape[1:], strict=True)
+        )
+        rows, offsets = (tensor[:, clause][:, :, literal] for tensor in (self.rows, self.offsets))
+        return replace(self, rows=rows, offsets=offsets)
+
     def to(self, dtype: torch.dtype) -> Specification:
         """About the same in another precision, to search in: its box holds this one, rows and offsets are rounded."""
         return Specification(self.box.to(dtype=dtype), self.rows.to(dtype), self.offsets.to(dtype))
+
+    def on(self, device: torch.device | str) -> Specification:
+        """The same on another device, with all that it holds."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part.to(device) for name, part in held.items() if part is not None})
+
+    def nearest(self, outputs: Tensor) -> Specification:
+        """Of each instance that clause alone which is smallest at its output `(batch, outputs)`."""
+        smallest = self.values(outputs.double().unsqueeze(1)).squeeze(1).argmin(1)
+        instance = torch.arange(len(self), device=smallest.device)
+        rows, offsets = (tensor[instance, smallest].unsqueeze(1) for tensor in (self.rows, self.offsets))
+        return replace(self, rows=rows, offsets=offsets)
 
     def values(self, outputs: Tensor) -> Tensor:
         """The clauses `(batch, points, clauses)` at outputs `(batch, points, outputs)` of each instance."""
@@ -70,8 +95,3 @@ class Specification:
 
 def _in_a_row(boxes: Sequence[Box]) -> Box:
     return Box(torch.cat([box.lower for box in boxes]), torch.cat([box.upper for box in boxes]))
-
-
-Specify = Callable[[Tensor, Tensor, Sequence[int], Tensor], Specification]
-"""From images `(batch, *shape)`, labels `(batch,)`, their numbers, and the model's outputs on the clean images
-`(batch, outputs)` to what is to be proved, in float64."""

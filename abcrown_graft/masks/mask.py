@@ -54,19 +54,9 @@ class GraftMask:
         """The number of all neurons, grafted or not."""
         return sum(mask.numel() for mask in self.masks.values())
 
-    @property
-    def fraction(self) -> float:
-        """Grafted neurons / all neurons; 0 for a model without neurons."""
-        return self.count / self.size if self.size else 0.0
-
     def count_per_site(self) -> dict[str, int]:
         """The number of grafted neurons of every site."""
         return {name: int(mask.sum()) for name, mask in self.masks.items()}
-
-    def fraction_per_site(self) -> dict[str, float]:
-        """Grafted neurons / neurons, of every site."""
-        counts = self.count_per_site()
-        return {name: counts[name] / mask.numel() if mask.numel() else 0.0 for name, mask in self.masks.items()}
 
     def check(self, model: ModelIdentity, source: str = "mask") -> None:
         """Refuses to serve a model of another structure; other weights are fine (see `same_weights`).

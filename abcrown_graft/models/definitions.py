@@ -79,9 +79,3 @@ def model_definition(name: str) -> Definition:
     """
     importlib.import_module("abcrown_graft.model_defs")
     return MODEL_DEFINITIONS[name]
-
-
-def model_names() -> tuple[str, ...]:
-    """The names that `model_definition` knows, in alphabetical order."""
-    importlib.import_module("abcrown_graft.model_defs")
-    return MODEL_DEFINITIONS.names()

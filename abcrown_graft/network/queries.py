@@ -68,7 +68,7 @@ class Answers:
                 continue
             kind = _made_of(node, known[0], self._values)
             if kind is not None:
-                self._found[node] = kind, node
+                self._found[node] = kind, known[1] if known[0] is Answer.MADE else node
 
     def check(self, node: fx.Node, reshapes: bool) -> None:
         """Raises UnsupportedError if an operator is given what it may not be.
@@ -78,14 +78,14 @@ class Answers:
             reshapes: whether its other arguments are a shape.
         """
         for source in node.all_input_nodes:
-            kind, origin = self._found.get(source, (None, None))
+            if source not in self._found:
+                continue
+            kind, origin = self._found[source]
             if kind in (Answer.SIZE, Answer.SHAPE) and reshapes and _stands_in_front(node, source):
                 continue
-            if kind is not None and origin is not None:
-                raise UnsupportedError(
-                    f"{self._where(node)} computes with the size of the batch or the kind of a tensor "
-                    f"({self._where(origin)}); one image's output must not depend on it"
-                )
+            what = "kind of a tensor" if kind is Answer.KIND else "size of the batch"
+            place = self._where(node) if kind is not Answer.MADE else f"{self._where(origin)}, read by {node.name!r},"
+            raise UnsupportedError(f"{place} computes with the {what}; what an image's output is must not depend on it")
 
 
 def asks_shape(node: fx.Node) -> bool:

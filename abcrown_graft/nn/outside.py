@@ -49,6 +49,8 @@ _SETTINGS = {
 
 _TRUSTED = {"torch", *sys.stdlib_module_names}
 """Packages whose own calls are no calls of the forward pass; `torch` operations are watched in `purity.py`."""
+_MAPPINGS = "collections.abc"
+"""Implements what `os.environ` offers besides `[]`; its caller is who asks."""
 _EVERYWHERE = {"torch.amp.autocast_mode"}
 """Modules that torch itself calls for a decorated forward pass."""
 
@@ -61,13 +63,13 @@ class Findings:
 
 
 @contextmanager
-def watched_calls() -> Iterator[Findings]:
-    """Watches the calls in its body.
+def watched_calls(findings: Findings) -> Iterator[None]:
+    """Watches the calls in its body; at its end, `findings` are complete.
 
     A profiler that is running is paused; one that is a function comes back. No garbage is collected meanwhile: what
     that calls is nobody's forward pass.
     """
-    findings, watch = Findings(), sys.getprofile()
+    watch = sys.getprofile()
     states = _random_states()
     seen: set[CodeType] = set()
     pause, go_on = getattr(watch, "disable", None), getattr(watch, "enable", None)
@@ -77,7 +79,7 @@ def watched_calls() -> Iterator[Findings]:
         pause()
     sys.setprofile(lambda frame, event, called: _see(frame, event, called, findings.found, seen))
     try:
-        yield findings
+        yield
     finally:
         sys.setprofile(watch if callable(watch) else None)
         if go_on is not None:
@@ -105,6 +107,8 @@ def _see(frame: FrameType, event: str, called: Any, found: list[str], seen: set[
         module, function, caller = _owner(called), called.__name__, frame
     else:
         return
+    while caller is not None and _module(caller) == _MAPPINGS:
+        caller = caller.f_back
     if caller is None or (_root(_module(caller)) in _TRUSTED and module not in _EVERYWHERE):
         return
     meaning = _MODULES.get(module)

@@ -7,6 +7,7 @@ changed in the modules is found by `state.py`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from abcrown_graft.errors import UnsupportedError
-from abcrown_graft.nn.outside import watched_calls
+from abcrown_graft.nn.outside import Findings, watched_calls
 from abcrown_graft.nn.state import first_change, state_of
 
 UNWRITTEN = {
@@ -59,10 +60,11 @@ class WatchedOperations(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        operation = func.overloadpacket.__name__
+        function = _python_function()
+        operation = func.overloadpacket.__name__ if function is None else f"{function} ({func.overloadpacket.__name__})"
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise self._refused(f"{operation} draws random numbers (for dropout pass training=self.training)")
-        if operation in UNWRITTEN and not self.in_torch:
+        if operation in UNWRITTEN and not self.in_torch:  # a Python function of torch's fills it
             raise self._refused(f"{operation} makes a tensor of whatever is in memory; use zeros")
         for tensor in _changed(func, args, kwargs or {}):
             name = self._names.get(tensor.untyped_storage()._cdata)
@@ -73,6 +75,19 @@ class WatchedOperations(TorchDispatchMode):
     def _refused(self, what: str) -> UnsupportedError:
         call = "" if self.where is None else f"{self.where}: "
         return UnsupportedError(f"{call}{what}; {_ADVICE}")
+
+
+def _python_function() -> str | None:
+    """The function of torch, written in Python, that the operation is part of; None if it is called directly."""
+    frame, found = sys._getframe(2), None
+    while frame is not None and _is_torch(str(frame.f_globals.get("__name__", ""))):
+        found, frame = frame.f_code.co_name, frame.f_back
+    return found
+
+
+def _is_torch(module: str) -> bool:
+    """Whether a module is of torch's library; `fx` only runs what others call."""
+    return module.startswith("torch.") and not module.startswith("torch.fx.")
 
 
 def _changed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
@@ -91,14 +106,13 @@ def pure(model: nn.Module) -> Iterator[None]:
         UnsupportedError: it is no function of input and weights; the message names the call, or the attribute that
             it changes.
     """
-    before = state_of(model)
-    with watched_calls() as calls:
-        try:
-            with WatchedOperations(model):
-                yield
-        finally:
-            if calls.found:
-                raise UnsupportedError(f"{calls.found[0]}; {_ADVICE}") from None
+    before, calls = state_of(model), Findings()
+    try:
+        with watched_calls(calls), WatchedOperations(model):
+            yield
+    finally:  # says more than what else may have gone wrong
+        if calls.found:
+            raise UnsupportedError(f"{calls.found[0]}; {_ADVICE}") from None
     changed = first_change(before, state_of(model))
     if changed is not None:
         raise UnsupportedError(f"the forward pass changes {changed}; {_ADVICE}")

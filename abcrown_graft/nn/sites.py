@@ -20,10 +20,10 @@ from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.nn.purity import pure
 from abcrown_graft.nn.state import TRACER_OWN
 
-RELU_MODULES = (nn.ReLU, GraftedReLU)
 RELU_FUNCTIONS = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 RELU_METHODS = ("relu", "relu_")
 _WEIGHT_HOOKS = (WeightNorm, SpectralNorm)
+_OURS = "abcrown_graft."
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
 
@@ -68,6 +68,8 @@ def _refuse_hooks(module: nn.Module) -> None:
         where = f"{f'submodule {name!r}' if name else 'the model'} ({type(child).__name__})"
         if before or child._forward_hooks or "forward" in vars(child):
             raise UnsupportedError(f"{where} has a forward hook or a patched forward; remove it")
+        if isinstance(child, GraftedReLU) and not type(child).__module__.startswith(_OURS):
+            raise UnsupportedError(f"{where} is a GraftedReLU of its own kind, which may compute something else")
         if type(child).__call__ is not nn.Module.__call__ and not isinstance(child, fx.GraphModule):
             raise UnsupportedError(f"{where} overrides __call__, which the graph would leave out; override forward")
 
@@ -75,7 +77,8 @@ def _refuse_hooks(module: nn.Module) -> None:
 def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the fx node is a (grafted) ReLU."""
     if node.op == "call_module":
-        return isinstance(traced.get_submodule(str(node.target)), RELU_MODULES)
+        module = traced.get_submodule(str(node.target))
+        return isinstance(module, GraftedReLU) or type(module) is nn.ReLU
     if node.op == "call_function":
         return node.target in RELU_FUNCTIONS
     return node.op == "call_method" and node.target in RELU_METHODS

@@ -89,11 +89,6 @@ def grafted_modules(model: nn.Module) -> dict[str, GraftedReLU]:
     return {name: module for name, module in model.named_modules() if isinstance(module, GraftedReLU)}
 
 
-def fraction_per_site(model: nn.Module) -> dict[str, float]:
-    """The share of grafted neurons of every grafted site."""
-    return {site: module.mask.double().mean().item() for site, module in grafted_modules(model).items()}
-
-
 def _replace(traced: torch.fx.GraphModule, node: torch.fx.Node, site: str, module: nn.Module) -> None:
     traced.add_submodule(site, module)
     with traced.graph.inserting_after(node):

@@ -92,7 +92,9 @@ def _properties(config: Config, model: LoadedModel, data: ImageData) -> tuple[Sp
     images, labels = data.images[chosen], data.labels[chosen]
     specify = effort.specification(config, data)
     outputs = _outputs(model, images)
-    wanted = specify(images, labels, chosen, outputs)
+    wanted = specify(images, labels, chosen, outputs.shape[1])
+    if specify.nearest:
+        wanted = wanted.nearest(outputs)
     kept = wanted.margins(outputs.double()) > 0
     if not bool(kept.any()):
         raise DataError(f"all {len(chosen)} images of {data.name} violate their property themselves; choose others")

@@ -25,7 +25,7 @@ from abcrown_graft.pipeline.training import train_settings, training_part, tune_
 
 
 @dataclass(frozen=True)
-class Facts:
+class StageInputs:
     """What stages depend on besides settings and other files.
 
     Attributes:
@@ -43,15 +43,15 @@ class Facts:
         return {"data": {split: self.data[split] for split in splits}, "architecture": self.architecture}
 
 
-def facts_about(config: Config, splits: Sequence[str]) -> dict[str, Any]:
-    """`Facts.about` for one stage; its images are held against the network, nothing else is checked."""
+def inputs_of_stage(config: Config, splits: Sequence[str]) -> dict[str, Any]:
+    """`StageInputs.about` for one stage; its images are held against the network, nothing else is checked."""
     if not splits:
         return {}
     model = _plain_model(config)
-    return _facts(model, _fitting_images(config, model, splits)).about(splits)
+    return _stage_inputs(model, _fitting_images(config, model, splits)).about(splits)
 
 
-def preflight(config: Config) -> Facts:
+def preflight(config: Config) -> StageInputs:
     """Checks settings, model and images of all stages.
 
     Returns:
@@ -62,6 +62,7 @@ def preflight(config: Config) -> Facts:
     """
     require_native(config)
     inputs.device(config)
+    effort.radius(config)
     effort.verify_settings(config)
     if is_trained_here(config):
         train_settings(config)
@@ -97,7 +98,7 @@ def _check_own_files(config: Config) -> None:
             )
 
 
-def _check_images(config: Config) -> Facts:
+def _check_images(config: Config) -> StageInputs:
     """Reads every split in use and holds it against the network."""
     model = _plain_model(config)
     splits = _fitting_images(config, model, sorted({"train", config["instability.split"], config["data.split"]}))
@@ -109,7 +110,7 @@ def _check_images(config: Config) -> Facts:
         check_room(sizes, config["mask.ratio"], config["mask.scope"], config["mask.layer_cap"])
     evaluated_part(config, splits[config["data.split"]])
     inputs.instance_indices(config, len(splits[config["data.split"]]))
-    return _facts(model, splits)
+    return _stage_inputs(model, splits)
 
 
 def _plain_model(config: Config) -> LoadedModel:
@@ -124,5 +125,5 @@ def _fitting_images(config: Config, model: LoadedModel, names: Iterable[str]) ->
     return splits
 
 
-def _facts(model: LoadedModel, splits: Mapping[str, ImageData]) -> Facts:
-    return Facts(model.identity.architecture, {name: data.fingerprint for name, data in splits.items()})
+def _stage_inputs(model: LoadedModel, splits: Mapping[str, ImageData]) -> StageInputs:
+    return StageInputs(model.identity.architecture, {name: data.fingerprint for name, data in splits.items()})

@@ -19,7 +19,7 @@ from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError
 from abcrown_graft.files import keep_aside
-from abcrown_graft.pipeline.preflight import facts_about, preflight
+from abcrown_graft.pipeline.preflight import inputs_of_stage, preflight
 from abcrown_graft.pipeline.stages import REPORT, Stage, pipeline_stages
 
 
@@ -34,13 +34,13 @@ def run_pipeline(config: Config, reporter: Reporter) -> Path:
     """
     stages = pipeline_stages(config)
     _check_distinct(stages)
-    facts = preflight(config)
+    inputs = preflight(config)
     own = _ledger(output_folder(config))
     shared = own if _is_in_one_folder(config) else _ledger(baseline_folder(config))
     for stage in stages:
         if stage.name == REPORT:  # until then the record is that of the figures there
             write_record(config)
-        _run_stage(stage, _state(config, stage, facts.about(stage.splits)), shared if stage.shared else own, reporter)
+        _run_stage(stage, _state(config, stage, inputs.about(stage.splits)), shared if stage.shared else own, reporter)
     return artifact(config, "report.path")
 
 
@@ -65,7 +65,7 @@ def run_alone(config: Config, name: str, run: Callable[[Config, Reporter], Path]
     folder = baseline_folder(config) if stage.shared else output_folder(config)
     if any(path.parent.resolve() != folder.resolve() for path in stage.writes):
         return stage.run(reporter)
-    before, ledger = _state(config, stage, facts_about(config, stage.splits)), _ledger(folder)
+    before, ledger = _state(config, stage, inputs_of_stage(config, stage.splits)), _ledger(folder)
     with ledger.in_use():
         there, earlier = _last_changes(stage), ledger.entry(stage.name)
         ledger.note(stage.name, before)
@@ -130,7 +130,7 @@ def _keep_earlier(stage: Stage, left: Hashes | None, reporter: Reporter) -> None
         reporter.say(f"[{stage.name}] {why}: kept as {', '.join(kept[: 3 if others else 4])}{others}")
 
 
-def _state(config: Config, stage: Stage, facts: dict[str, Any]) -> dict[str, Any]:
+def _state(config: Config, stage: Stage, inputs: dict[str, Any]) -> dict[str, Any]:
     """All that decides what the stage makes."""
     own = {"version": __version__, "settings": config.fingerprint(stage.keys), "reads": hashes(stage.reads)}
-    return {**own, **facts}
+    return {**own, **inputs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +16,11 @@ from torch import Tensor
 from abcrown_graft.assembly import effort, inputs
 from abcrown_graft.assembly.artifacts import artifact, replace_artifact, written
 from abcrown_graft.assembly.baseline import baseline_config
+from abcrown_graft.assembly.recording import instability_recorder
 from abcrown_graft.assembly.reporter import Reporter
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.engines.choose import require_native
-from abcrown_graft.engines.native.verification import instability_recorder
 from abcrown_graft.errors import AbcrownGraftError, ConfigError, FileFormatError, MaskError, SettingsDifferError
 from abcrown_graft.files import LEGACY_SUFFIXES
 from abcrown_graft.masks import dump as dumps
@@ -34,9 +35,10 @@ from abcrown_graft.masks.significance import significance
 from abcrown_graft.models.load import LoadedModel
 from abcrown_graft.pipeline.mask_overlap import named_model
 from abcrown_graft.verdict import Verdict
+from abcrown_graft.verify.case import image_cases
+from abcrown_graft.verify.cases import verify_cases
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.recorder import HeldBack, InstabilityRecorder
-from abcrown_graft.verify.run import verify_images
 
 
 def instability_stage(config: Config, reporter: Reporter, grafted: bool = False) -> Path:
@@ -91,8 +93,9 @@ def _count(
     subject = Subject.prepare(model.module, model.exact, device, settings.double)
     watcher = HeldBack(recorder) if recorder.after_bounds else recorder
     with reporter.bar("instability", len(todo)) as bar:
-        images, labels, specify = data.images[todo], data.labels[todo], effort.specification(config, data)
-        for result in verify_images(subject, images, labels, todo, settings, watcher, specify=specify):
+        robustness, outputs = effort.specification(config, data), math.prod(model.network.output.shape)
+        cases = image_cases(data.images[todo], data.labels[todo], todo, robustness, outputs)
+        for result in verify_cases(subject, cases, settings, watcher):
             if result.verdict in (Verdict.ERROR, Verdict.OUT_OF_MEMORY):
                 raise AbcrownGraftError(f"instability: image {result.index}: {result.reason}")
             if isinstance(watcher, HeldBack):

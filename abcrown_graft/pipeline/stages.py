@@ -30,11 +30,11 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.formats.counterexample import saved_counterexamples
 from abcrown_graft.masks.presets import needs_significance
-from abcrown_graft.pipeline.comparison import verify_stage
 from abcrown_graft.pipeline.evaluation import evaluate_stage
 from abcrown_graft.pipeline.reporting import report_files, report_stage
 from abcrown_graft.pipeline.scoring import instability_stage, mask_stage, significance_stage
 from abcrown_graft.pipeline.training import BESIDE_WEIGHTS, FITTED, train_stage, tune_stage
+from abcrown_graft.pipeline.verify_stage import verify_stage
 
 GRAFTED, REPORT = "grafted", "report"
 TRAIN = ("train",)

@@ -12,7 +12,7 @@ from abcrown_graft.errors import FileFormatError
 from abcrown_graft.formats.results import read_results
 from abcrown_graft.masks.dump import load as load_dump
 from abcrown_graft.report.comparable import check_comparable
-from abcrown_graft.report.run_folder import NAMES, RunFolder, folder_name, open_run, open_runs, read_record, row_folder
+from abcrown_graft.report.run_folder import NAMES, RunFolder, folder_name, open_runs, read_record, row_folder
 from abcrown_graft.verdict import InstanceResult, Verdict
 
 
@@ -59,19 +59,15 @@ class Outcome:
         object.__setattr__(self, "label", self.label or self.name)
 
 
-def read_outcomes(folder: Path) -> list[Outcome]:
-    """The outcomes of a run's folder, the plain network first.
+def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
+    """The outcomes of several runs, of each the plain network first.
+
+    Each folder counts once, and so does a plain network that several runs share in a folder apart.
 
     Raises:
-        FileFormatError: the folder is missing, is no run's, or a file is damaged, of an unfinished stage or of
-            another network, or its two networks were verified on other images or with other settings.
+        FileFormatError: a folder is missing or is no run's, or a file is damaged, of an unfinished stage or of
+            another network, or two networks of a run were verified on other images or with other settings.
     """
-    run = open_run(folder)
-    return _read_run(run, run.networks())
-
-
-def read_all_outcomes(folders: Iterable[Path]) -> list[Outcome]:
-    """The outcomes of several runs, each folder once; a plain network that they share, in a folder apart, too."""
     runs = open_runs(folders)
     given = {run.path.resolve() for run in runs}
     outcomes = []

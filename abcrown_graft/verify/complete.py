@@ -24,6 +24,7 @@ from abcrown_graft.search.together import together
 from abcrown_graft.search.turns import in_turns
 from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.completion import COMPLETE, SPLITS_INPUTS, Complete, with_status
+from abcrown_graft.verify.failure import failure, verdict_of
 from abcrown_graft.verify.memory import is_out_of_memory, release_memory
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch, OutOfTime
@@ -63,7 +64,7 @@ def _decide(batch: Batch, positions: Sequence[int], settings: SearchSettings | N
                 yield k
     if again:
         outcome = None  # an exception keeps what the attempt held
-        release_memory(batch.images.device)
+        release_memory(batch.inputs.device)
     for k in again:
         yield from _decide(batch, [k], replace(settings, batch_size=settings.batch_size // 2))
 
@@ -88,12 +89,12 @@ def _bound_together(batch: Batch, positions: Sequence[int], budgets: Sequence[Bu
     if len(positions) == 1 or batch.settings.search is None:
         return
 
-    def checkpoint() -> None:
+    def raise_if_late() -> None:
         if any(budget.late() for budget in budgets):
             raise OutOfTime
 
     try:
-        rigorous_bounds(batch, list(positions), batch.settings.method, checkpoint)
+        rigorous_bounds(batch, list(positions), batch.settings.method, raise_if_late)
     except Exception as error:
         log.debug("bounds of instances %s failed: %s", positions, failure(error))
 
@@ -102,19 +103,14 @@ def _conclude(batch: Batch, k: int, outcome: tuple[SearchResult, str] | Exceptio
     if isinstance(outcome, OutOfTime):
         batch.decide(k, Verdict.TIMEOUT, "timeout")
     elif isinstance(outcome, Exception):
-        log.debug("instance %d failed", batch.indices[k], exc_info=outcome)
-        verdict = Verdict.OUT_OF_MEMORY if is_out_of_memory(outcome) else Verdict.ERROR
+        log.debug("instance %d failed", batch.cases[k].index, exc_info=outcome)
+        verdict = verdict_of(outcome)
         batch.decide(k, verdict, str(verdict), failure(outcome))
     else:
         found, status = outcome
         if found.verdict is not Verdict.FALSIFIED and math.isfinite(found.lower_bound):
             batch.lower_bound[k] = max(batch.lower_bound.get(k, found.lower_bound), found.lower_bound)
         batch.decide(k, found.verdict, status)
-
-
-def failure(error: Exception) -> str:
-    """One line on what went wrong."""
-    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
 
 
 def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budget) -> Steps[tuple[SearchResult, str]]:
@@ -124,14 +120,14 @@ def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budge
         OutOfTime: before there is a core.
     """
 
-    def checkpoint() -> None:
+    def raise_if_late() -> None:
         if budget.late():
             raise OutOfTime
 
-    checkpoint()
+    raise_if_late()
     if settings is None:
         return SearchResult(Verdict.UNKNOWN, lower_bound=-math.inf), "unknown"
-    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, checkpoint)
+    bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, raise_if_late)
 
     def check_points(points: Tensor) -> Tensor | None:
         return _counterexample(batch, k, points)
@@ -186,7 +182,7 @@ def _literals(specification: Specification, wanted: Tensor) -> tuple[Tensor, Ten
 
 def _counterexample(batch: Batch, k: int, points: Tensor) -> Tensor | None:
     """The first of the points `(n, d)` that fools the original model once it is inside the box; it is noted."""
-    shaped = points.reshape(-1, *batch.images.shape[1:])
+    shaped = points.reshape(-1, *batch.inputs.shape[1:])
     inside = inside_box(batch, [k] * len(shaped), shaped)
     specification = batch.specification[torch.tensor([k] * len(inside))]
     with torch.no_grad():

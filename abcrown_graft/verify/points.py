@@ -16,7 +16,7 @@ def inside_box(batch: Batch, positions: list[int], points: Tensor) -> Tensor:
     one that was rounded out of it. Of other boxes, `fools_alone` refuses what is outside.
     """
     box = batch.specification.inside[torch.tensor(positions)]
-    rounded = box.clamp(points.double()).to(batch.images.dtype)
+    rounded = box.clamp(points.double()).to(batch.inputs.dtype)
     low = torch.where(rounded.double() < box.lower, next_above(rounded), rounded)
     return torch.where(low.double() > box.upper, next_below(low), low)
 

@@ -13,27 +13,25 @@ from torch import Tensor, nn
 
 from abcrown_graft.attack.pgd import PGDSettings
 from abcrown_graft.bounds.propagate import NetworkBounds, bound_network
-from abcrown_graft.geometry.robustness import Robustness
-from abcrown_graft.geometry.specification import Specification, Specify
+from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.graph import Network
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.mip import MipSettings
-from abcrown_graft.verdict import InstanceResult, Verdict
+from abcrown_graft.verdict import NO_LABEL, InstanceResult, Verdict
+from abcrown_graft.verify.case import Case
 
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """What to prove and how hard to try.
+    """How hard to try.
 
     Attributes:
-        epsilon: radius of the ℓ∞ ball in pixels of [0, 1]; None where the images come with bounds.
-        robustness_type: see `Robustness`.
         method: bounds of the incomplete stage: "crown" (interval first, then CROWN) or "interval".
         incomplete: whether there is an incomplete stage.
         attack: effort of PGD, None to skip it.
         timeout: seconds for one instance.
-        batch_size: images in one batch.
+        batch_size: instances in one batch.
         seed: of the attack's random starts.
         double: search in float64 too; verdicts are always decided in float64.
         search_together: open instances that are searched side by side, in common batches.
@@ -44,8 +42,6 @@ class VerifySettings:
         test_core: compare every core with its network at random points, not only a network's first one.
     """
 
-    epsilon: float | None
-    robustness_type: str = "verified-acc"
     method: str = "crown"
     incomplete: bool = True
     attack: PGDSettings | None = PGDSettings()
@@ -73,22 +69,26 @@ class Subject:
     """The network under verification.
 
     Attributes:
-        module: the original model, taking pixels; counterexamples are checked on it.
+        module: the original model; counterexamples are checked on it.
         network: the same function as a graph, in the precision of the search.
         exact: the graph in float64, on which verdicts are decided.
+        dtype: of the numbers that `module` takes; counterexamples have it.
         core_check: what is known of its cores.
     """
 
     module: nn.Module
     network: Network
     exact: Network
+    dtype: torch.dtype = torch.float32
     core_check: CoreCheck = field(default_factory=CoreCheck)
 
     @classmethod
-    def prepare(cls, module: nn.Module, network: Network, device: str, double: bool) -> Subject:
+    def prepare(
+        cls, module: nn.Module, network: Network, device: str, double: bool, dtype: torch.dtype = torch.float32
+    ) -> Subject:
         """Copies on `device` in the precisions needed; `network` had best be in float64."""
         exact = network.to(device, torch.float64)
-        return cls(module.to(device).eval(), exact.to(dtype=torch.float64 if double else torch.float32), exact)
+        return cls(module.to(device).eval(), exact.to(dtype=torch.float64 if double else torch.float32), exact, dtype)
 
 
 class OutOfTime(Exception):
@@ -109,9 +109,9 @@ class Batch:
     """A batch of instances: its constants, and what has been found out so far.
 
     Attributes:
-        images, labels, indices: `(batch, *shape)`, `(batch,)` and the data set's numbers.
-        specify: makes the specification; None to make what the settings say.
-        predicted: class of each clean image `(batch,)`; -1 before it is known.
+        cases: of one box each.
+        inputs: those that are tried first, `(batch, *shape)`.
+        predicted: class of each clean input `(batch,)`; `NO_LABEL` before it is known.
         decisions: by position; an instance without one is open.
         seconds: each instance's share of the time spent.
         lower_bound, margin: by position, see `InstanceResult`.
@@ -120,10 +120,7 @@ class Batch:
 
     subject: Subject
     settings: VerifySettings
-    images: Tensor
-    labels: Tensor
-    indices: Sequence[int]
-    specify: Specify | None = None
+    cases: Sequence[Case]
     decisions: dict[int, Decision] = field(default_factory=dict)
     counterexamples: dict[int, Tensor] = field(default_factory=dict)
     lower_bound: dict[int, float] = field(default_factory=dict)
@@ -131,21 +128,38 @@ class Batch:
     _bounds: dict[bool, tuple[list[int], str, NetworkBounds]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.seconds = [0.0] * len(self.images)
+        device = self.subject.network.device
+        self.inputs = torch.stack([case.start(self.subject.dtype) for case in self.cases]).to(device)
+        self.seconds = [case.spent for case in self.cases]
         self._started, self._sharing = 0.0, list[int]()
-        self.predicted = torch.full_like(self.labels, -1)
+        self.predicted = torch.full((len(self.cases),), NO_LABEL, device=device)
+
+    @property
+    def indices(self) -> list[int]:
+        """The cases' numbers."""
+        return [case.index for case in self.cases]
+
+    def is_right(self, k: int) -> bool:
+        """Whether the predicted class of a clean image is known, and its label."""
+        return self.cases[k].label == int(self.predicted[k])
 
     @cached_property
     def outputs(self) -> Tensor:
-        """Of the original model on the clean images, `(batch, outputs)`."""
+        """Of the original model on the clean inputs, `(batch, outputs)`."""
         with torch.no_grad():
-            return self.subject.module(self.images)
+            return self.subject.module(self.inputs)
 
     @cached_property
     def specification(self) -> Specification:
-        """What is to be proved of each instance, in float64."""
-        specify = self.specify or Robustness(self.settings.epsilon, self.settings.robustness_type)
-        return specify(self.images, self.labels, self.indices, self.outputs)
+        """What is to be proved of each instance, in float64.
+
+        Raises:
+            ValueError: of some cases only the nearest clause counts, of others all do.
+        """
+        made = Specification.cat([part for case in self.cases for part in case.specifications])
+        made = made.on(self.inputs.device)
+        (nearest,) = {case.nearest for case in self.cases}
+        return made.nearest(self.outputs) if nearest else made
 
     @cached_property
     def approximate(self) -> Specification:
@@ -154,22 +168,27 @@ class Batch:
 
     def open(self) -> list[int]:
         """Positions without a verdict."""
-        return [k for k in range(len(self.images)) if k not in self.decisions]
+        return [k for k in range(len(self.cases)) if k not in self.decisions]
 
     def decide(self, position: int, verdict: Verdict, status: str, reason: str | None = None) -> None:
         """Gives an open instance its verdict."""
         if position in self.decisions:
-            raise RuntimeError(f"instance {self.indices[position]} is decided twice")
+            raise RuntimeError(f"instance {self.cases[position].index} is decided twice")
         self.decisions[position] = Decision(verdict, status, reason)
 
     def bounds(
-        self, positions: list[int], method: str, rigorous: bool = False, checkpoint: Callable[[], None] = lambda: None
+        self,
+        positions: list[int],
+        method: str,
+        rigorous: bool = False,
+        raise_if_late: Callable[[], None] = lambda: None,
     ) -> NetworkBounds:
         """Bounds over these instances' boxes, taken from the last call where it covers them.
 
         Args:
             positions: of the instances, in this order.
-            method, checkpoint: see `bound_network`.
+            method: see `bound_network`.
+            raise_if_late: its `checkpoint`.
             rigorous: in float64, and true in real arithmetic; otherwise in the precision of the search.
         """
         known = self._bounds.get(rigorous)
@@ -179,9 +198,9 @@ class Batch:
         if rigorous:
             box = self.specification.box[at]
             with torch.backends.cudnn.flags(enabled=False):
-                found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=checkpoint)
+                found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=raise_if_late)
         else:
-            found = bound_network(self.subject.network, self.approximate.box[at], method, checkpoint=checkpoint)
+            found = bound_network(self.subject.network, self.approximate.box[at], method, checkpoint=raise_if_late)
         self._bounds[rigorous] = (list(positions), method, found)
         return found
 
@@ -207,7 +226,7 @@ class Batch:
         share = (time.perf_counter() - self._started) / len(self._sharing)
         return max(self.seconds[k] for k in self._sharing) + share > self.settings.timeout
 
-    def checkpoint(self) -> None:
+    def raise_if_late(self) -> None:
         """Raises OutOfTime if it is `late`."""
         if self.late():
             raise OutOfTime
@@ -215,13 +234,11 @@ class Batch:
     def result(self, k: int) -> InstanceResult:
         """Of a decided instance."""
         decision = self.decisions[k]
-        return InstanceResult(
-            index=int(self.indices[k]),
-            label=int(self.labels[k]),
-            predicted=int(self.predicted[k]),
-            verdict=decision.verdict,
-            status=decision.status,
-            seconds=self.seconds[k],
+        return self.cases[k].result(
+            decision.verdict,
+            decision.status,
+            self.seconds[k],
+            int(self.predicted[k]),
             lower_bound=self.lower_bound.get(k),
             margin=self.margin.get(k),
             reason=decision.reason,

@@ -81,9 +81,9 @@ class InstabilityRecorder:
     def counted(self, batch: Batch) -> tuple[list[int], dict[str, Tensor]]:
         """The images that belong to the population and are not counted yet: numbers, and see `dump.add`."""
         with batch.shared_time() as open_positions:
-            positions = [k for k in self._members(batch, open_positions) if not self.has(int(batch.indices[k]))]
+            positions = [k for k in self._members(batch, open_positions) if not self.has(batch.cases[k].index)]
             unstable = self._unstable(batch, positions, open_positions) if positions else {}
-        return [int(batch.indices[k]) for k in positions], unstable
+        return [batch.cases[k].index for k in positions], unstable
 
     def _unstable(self, batch: Batch, positions: list[int], open_positions: list[int]) -> dict[str, Tensor]:
         # Bounds are computed for the open instances too, so that the next stage finds them there.
@@ -102,10 +102,10 @@ class InstabilityRecorder:
 
     def _members(self, batch: Batch, open_positions: list[int]) -> list[int]:
         if self.population == "all":
-            return list(range(len(batch.images)))
+            return list(range(len(batch.cases)))
         if self.population == "bab":
             return open_positions
-        return (batch.predicted == batch.labels).nonzero().flatten().tolist()
+        return [k for k in range(len(batch.cases)) if batch.is_right(k)]
 
     def add(self, indices: list[int], unstable: Mapping[str, Any]) -> None:
         """Counts images, see `dump.add`, and writes the dump; nothing happens if there are none.

@@ -38,8 +38,8 @@ def clean_prediction(batch: Batch) -> None:
                 batch.decide(k, Verdict.ERROR, "error", "the model's output on the clean image is NaN or infinite")
                 continue
             batch.margin[k] = float(margins[k])
-            if margins[k] <= 0 and fools_alone(batch, k, batch.images[k]):
-                batch.counterexamples[k] = batch.images[k]
+            if margins[k] <= 0 and fools_alone(batch, k, batch.inputs[k]):
+                batch.counterexamples[k] = batch.inputs[k]
                 batch.decide(k, Verdict.FALSIFIED, "unsafe-pgd")
 
 
@@ -50,7 +50,7 @@ def attack(batch: Batch) -> None:
         if not positions:
             return
         at = torch.tensor(positions)
-        seeds = [batch.settings.seed + 7919 * int(batch.indices[k]) for k in positions]
+        seeds = [batch.settings.seed + 7919 * batch.cases[k].index for k in positions]
         found = pgd_attack(batch.subject.network, batch.approximate[at], batch.settings.attack, seeds, batch.late)
         points = inside_box(batch, positions, found.points)
         with torch.no_grad():
@@ -76,9 +76,9 @@ def incomplete(batch: Batch) -> None:
 
 def _prove(batch: Batch, positions: list[int], method: str) -> None:
     found, promising = {}, positions
-    if method == "interval" or batch.settings.search is None or batch.images.is_cuda:
+    if method == "interval" or batch.settings.search is None or batch.inputs.is_cuda:
         specification = batch.approximate[torch.tensor(positions)]
-        bounds = batch.bounds(positions, method, checkpoint=batch.checkpoint)
+        bounds = batch.bounds(positions, method, raise_if_late=batch.raise_if_late)
         lower = literal_lower_bounds(bounds, specification, method).amax(2).amin(1)
         found = dict(zip(positions, lower.tolist(), strict=True))
         promising = [k for k in positions if found[k] > 0]
@@ -94,15 +94,15 @@ def _prove(batch: Batch, positions: list[int], method: str) -> None:
 
 def confirmed_margins(batch: Batch, positions: list[int], method: str) -> Tensor:
     """Smallest clauses `(k,)` in float64 with the rounding error taken off: they hold in real arithmetic."""
-    _, clauses = rigorous_bounds(batch, positions, method, batch.checkpoint)
+    _, clauses = rigorous_bounds(batch, positions, method, batch.raise_if_late)
     return torch.where(torch.isfinite(clauses).all(1), clauses.amin(1), -math.inf)
 
 
 def rigorous_bounds(
-    batch: Batch, positions: list[int], method: str, checkpoint: Callable[[], None] = lambda: None
+    batch: Batch, positions: list[int], method: str, raise_if_late: Callable[[], None] = lambda: None
 ) -> tuple[NetworkBounds, Tensor]:
     """Bounds in float64 that hold in real arithmetic: of the networks, and of the clauses `(k, clauses)`."""
-    bounds = batch.bounds(positions, method, rigorous=True, checkpoint=checkpoint)
+    bounds = batch.bounds(positions, method, rigorous=True, raise_if_late=raise_if_late)
     with torch.backends.cudnn.flags(enabled=False):
         return bounds, literal_lower_bounds(bounds, batch.specification[torch.tensor(positions)], method).amax(2)
 

@@ -9,6 +9,7 @@ for the bound, once forward for its gradient), at the speed that the very same p
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,9 +47,10 @@ def largest_core(config_path: str, flags: dict[str, object], images: int) -> tup
     best: tuple[Core, int] | None = None
     for index in range(images):
         image, label = data.images[index : index + 1].to(device), data.labels[index : index + 1].to(device)
-        with torch.no_grad():
-            outputs = model.module.to(device)(image)
-        found = specify(image, label, [index], outputs)
+        found = specify(image, label, [index], math.prod(network.output.shape))
+        if specify.nearest:
+            with torch.no_grad():
+                found = found.nearest(model.module.to(device)(image))
         bounds = bound_network(network, found.box, rigorous=True)
         core = reduce_to_core(bounds, found.rows[0].flatten(0, 1), found.offsets.flatten())
         if best is None or core.nonzeros > best[0].nonzeros:

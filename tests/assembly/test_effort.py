@@ -33,7 +33,6 @@ def test_the_attack_of_the_section_attack() -> None:
 def test_the_settings_of_a_verification() -> None:
     found = effort.verify_settings(
         configured(
-            specification__epsilon=0.1,
             solver__bound_prop_method="ibp",
             bab__timeout=60.0,
             bab__override_timeout=5.0,
@@ -43,9 +42,9 @@ def test_the_settings_of_a_verification() -> None:
             attack__pgd_order="skip",
         )
     )
-    assert (found.epsilon, found.method, found.timeout, found.double) == (0.1, "interval", 5.0, True)
+    assert (found.method, found.timeout, found.double) == ("interval", 5.0, True)
     assert (found.seed, found.batch_size, found.attack, found.incomplete) == (4, 9, None, True)
-    assert effort.verify_settings(configured(specification__epsilon=0.1, bab__timeout=60.0)).timeout == 60
+    assert effort.verify_settings(configured(bab__timeout=60.0)).timeout == 60
 
 
 def test_the_section_mip() -> None:

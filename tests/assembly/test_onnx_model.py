@@ -13,7 +13,7 @@ from abcrown_graft.assembly.onnx_model import classifier
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.experiments import find_config
 from abcrown_graft.config.load import load_config
-from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.engines.native.engine import prepare_native
 from abcrown_graft.errors import ConfigError, FileFormatError, ModelError
 from abcrown_graft.formats.onnx import reader
 from abcrown_graft.formats.onnx.export import export_onnx
@@ -52,8 +52,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_verdicts_and_instability_are_those_of_the_module(tmp_path: Path, exported: Path) -> None:
     for name in ("module", "file"):
         (tmp_path / name).mkdir()
-    ours = list(prepare_verification(of_module(tmp_path / "module")).run())
-    run = prepare_verification(of_file(tmp_path / "file", exported, bab__timeout=20))
+    ours = list(prepare_native(of_module(tmp_path / "module")).run())
+    run = prepare_native(of_file(tmp_path / "file", exported, bab__timeout=20))
     theirs = list(run.run())
     assert [(r.index, r.label, r.predicted, r.verdict) for r in theirs] == [
         (r.index, r.label, r.predicted, r.verdict) for r in ours
@@ -61,8 +61,8 @@ def test_verdicts_and_instability_are_those_of_the_module(tmp_path: Path, export
     counted = [dumps.load(tmp_path / name / "dump.st") for name in ("module", "file")]
     assert torch.equal(counted[0].indices, counted[1].indices)
     assert counted[0].unr() == pytest.approx(counted[1].unr(), abs=1e-4)
-    assert list(counted[1].model.sites) == list(run.model.network.sites)
-    assert any(run.model.grafted.values()), "grafted activations are recognised in the file"
+    assert list(counted[1].model.sites) == list(run.instances.model.network.sites)
+    assert any(run.instances.model.grafted.values()), "grafted activations are recognised in the file"
 
 
 def test_the_mean_and_standard_deviation_are_applied_before_the_file(tmp_path: Path) -> None:

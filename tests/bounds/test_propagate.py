@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from oracles import affine_minimum, assert_sound, pushing_points, random_points, random_rows
-from sample_networks import IMAGE_BLOCKS, Sample, assembled, grafted, random_box, samples
+from sample_networks import IMAGE_BLOCKS, Sample, assembled, grafted, model_names, random_box, samples
 from torch import nn
 
 from abcrown_graft.bounds.propagate import bound_network, margin_lower_bounds, margin_lower_lines
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.models.build import build_model
-from abcrown_graft.models.definitions import model_definition, model_names
+from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module

@@ -125,3 +125,22 @@ def test_copies_of_one_number_are_not_bounded_as_if_they_were_independent():
     one = torch.ones(1, 1)
     z = bound_network(Network(nodes), Box(-one, one)).pre_activation["relu"]
     assert z.upper.item() == 0
+
+
+def joined(last: op.Operator) -> Network:
+    """`last` of the input next to itself."""
+    nodes = (
+        Node("x", op.Input(), (), (2,)),
+        Node("twice", op.Concat(0), ("x", "x"), (4,)),
+        Node("last", last, ("twice",), (3,)),
+    )
+    return Network(nodes)
+
+
+def test_intervals_are_exact_up_to_the_first_layer_that_mixes_independent_numbers():
+    mixing = op.Linear(torch.ones(3, 4), torch.zeros(3))
+    picking = op.Select(torch.tensor([1, 2, 3]))
+    assert tighten._is_exact(joined(picking), "last"), "nothing is added up"
+    assert not tighten._is_exact(joined(mixing), "last"), "a number and its copy are"
+    layers = from_module(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3)), (2,))
+    assert [tighten._is_exact(layers, node.name) for node in layers.nodes] == [True, True, False]

@@ -6,18 +6,16 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command_line import Finished, run_main
+from decisions import with_decisions, with_defect
 
 from abcrown_graft import __version__
 from abcrown_graft.cli.abcrown import build_parser, main
 from abcrown_graft.config.load import load_config
 from abcrown_graft.config.schema import SCHEMA
-from abcrown_graft.engines.native import verification
-from abcrown_graft.verdict import Verdict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FAST = ("--config", "digits_graft", "--end", "8", "--pgd_steps", "5", "--pgd_restarts", "2")
@@ -48,9 +46,8 @@ def test_every_image_has_a_line_in_order(finished: tuple[Finished, Path]) -> Non
     assert all(match[5] for match in matches if match[4] == "safe-incomplete")
 
 
-def test_images_need_no_module_of_other_subjects_or_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("abcrown_graft.engines.abcrown.verification", "abcrown_graft.engines.native.properties"):
-        monkeypatch.setitem(sys.modules, module, None)
+def test_an_engine_needs_no_module_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "abcrown_graft.engines.abcrown.engine", None)
     assert run_main(main, *FAST, "--end", "1").code == 0
 
 
@@ -125,14 +122,7 @@ def test_a_second_run_keeps_the_results_of_the_first(here: Path) -> None:
 
 
 def test_a_failed_instance_is_named_on_stderr_and_makes_the_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    verify_images = verification.verify_images
-
-    def second_fails(*args, **kwargs):
-        for result in verify_images(*args, **kwargs):
-            failed = replace(result, verdict=Verdict.ERROR, status="error", reason="RuntimeError: a defect")
-            yield failed if result.index == 1 else result
-
-    monkeypatch.setattr(verification, "verify_images", second_fails)
+    with_decisions(monkeypatch, with_defect(1))
     found = run_main(main, *FAST, "--end", "3")
     assert found.code == 1
     assert found.err == "error: image 1: RuntimeError: a defect\n"

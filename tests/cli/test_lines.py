@@ -36,7 +36,9 @@ def test_the_opening_tells_what_is_left_of_earlier_runs() -> None:
     dump = add(empty(MODEL, {}, {}), [4], {"1": torch.ones(1, 4).bool()})
     results = SimpleNamespace(kept=Path("out.1.txt"), done={0: None, 1: None})
     recorder = SimpleNamespace(dump=dump, path=Path("d.st"))
-    run = SimpleNamespace(results=results, indices=[0, 1, 2], recorder=recorder, noun="image")
+    run = SimpleNamespace(
+        results=results, indices=[0, 1, 2], recorder=recorder, instances=SimpleNamespace(noun="image")
+    )
     assert opening_lines(run) == [
         "earlier results kept as out.1.txt",
         "resuming: 2 of 3 images are done",

@@ -37,7 +37,7 @@ def test_each_verdict_has_a_word_of_its_own(path: Path, verdict: Verdict, word: 
 def test_the_counterexample_follows_sat(path: Path) -> None:
     file = VnncompFile(path)
     point, output = torch.tensor([[0.1, 2.0]]), torch.tensor([3.0])
-    file.save_counterexample(point, output)
+    file.save_counterexample(path.with_name("cex.txt"), 0, point, output)
     file.append(result(Verdict.FALSIFIED))
     assert path.read_text() == "sat\n((X_0  0.100000001)\n(X_1  2)\n(Y_0  3))\n"
     inputs, outputs = read_counterexample(path)
@@ -46,7 +46,7 @@ def test_the_counterexample_follows_sat(path: Path) -> None:
 
 def test_no_counterexample_follows_another_verdict(path: Path) -> None:
     file = VnncompFile(path)
-    file.save_counterexample(torch.zeros(1), torch.zeros(1))
+    file.save_counterexample(path.with_name("cex.txt"), 0, torch.zeros(1), torch.zeros(1))
     file.append(result(Verdict.UNKNOWN))
     assert path.read_text() == "unknown\n"
 

@@ -19,7 +19,7 @@ OUTPUTS = torch.tensor([[3.0, 9.0, 4.0, 1.0], [2.0, 7.0, 8.0, 7.5]])
 
 
 def made(**options) -> Specification:
-    return Robustness(**{"epsilon": 0.25, **options})(IMAGES, LABELS, [1, 0], OUTPUTS)
+    return Robustness(**{"epsilon": 0.25, **options})(IMAGES, LABELS, [1, 0], 4)
 
 
 def test_every_other_class():
@@ -31,8 +31,11 @@ def test_every_other_class():
 
 
 def test_the_likeliest_other_class_alone():
-    found = made(kind="runnerup")
+    robustness = Robustness(0.25, "runnerup")
+    assert robustness.nearest and not Robustness(0.25).nearest
+    found = robustness(IMAGES, LABELS, [1, 0], 4).nearest(OUTPUTS)
     assert found.rows.squeeze().tolist() == [[0, 1, -1, 0], [0, 0, 1, -1]]
+    assert found.offsets.shape == (2, 1, 1) and len(found.box) == 2
 
 
 def test_the_target_of_each_image_by_its_number():
@@ -108,6 +111,31 @@ def test_specifications_in_a_row():
     assert len(both) == 3
     assert torch.equal(both.rows[1:], made()[torch.tensor([1, 0])].rows)
     assert torch.equal(both.box.upper[1], found.box.upper[1]) and torch.equal(both.offsets[:2], found.offsets)
+
+
+def test_the_nearest_clause_is_the_one_that_is_smallest_with_all_its_literals():
+    """At (1, 5) the clauses are 5 and 8, at (-3, 0.5) they are 0.5 and -0.5."""
+    twice = Specification.cat([clauses(), clauses()])
+    found = twice.nearest(torch.tensor([[1.0, 5.0], [-3.0, 0.5]]))
+    assert found.rows.tolist() == [[[[1, 0], [0, 1]]], [[[1, 1], [1, 1]]]]
+    assert found.offsets.tolist() == [[[-1, 0]], [[2, 2]]]
+
+
+def test_different_numbers_of_clauses_and_literals_are_filled_up_and_mean_the_same():
+    """Beside two clauses of two literals stand three of one: y0 + 5, y1 + 5 and y0 - 1."""
+    rows = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]]]]).double()
+    three = Specification(clauses().box, rows, torch.tensor([[[5.0], [5.0], [-1.0]]]).double())
+    both = Specification.cat([three, clauses()])
+    assert both.rows.shape == (2, 3, 2, 2) and len(both.box) == 2
+    for outputs in ((3.0, 9.0), (-3.0, 0.5), (9.0, -7.0), (1.5, -9.0)):
+        twice = torch.tensor([outputs, outputs]).double()
+        assert both.margins(twice).tolist() == [*three.margins(twice[:1]), *clauses().margins(twice[:1])]
+
+
+def test_on_another_device_it_is_the_same():
+    moved = clauses().on("meta")
+    assert {str(part.device) for part in (moved.box.lower, moved.box.upper, moved.rows, moved.offsets)} == {"meta"}
+    assert moved.rows.dtype == torch.float64 and moved.rows.shape == clauses().rows.shape
 
 
 def test_an_output_just_beside_a_threshold_is_judged_in_float64() -> None:

@@ -17,15 +17,10 @@ def mask(first=FIRST, second=SECOND, model=MODEL) -> GraftMask:
     return GraftMask({"a": second, "z": first}, model, {"ratio": 0.5})
 
 
-def test_counts_and_fractions():
+def test_counts():
     grafted = mask()
-    assert (grafted.count, grafted.size, grafted.fraction) == (4, 8, 0.5)
+    assert (grafted.count, grafted.size) == (4, 8)
     assert grafted.count_per_site() == {"z": 3, "a": 1}
-    assert grafted.fraction_per_site() == {"z": 0.75, "a": 0.25}
-
-
-def test_a_model_without_neurons_has_fraction_zero():
-    assert GraftMask({}, ModelIdentity("a", "b", {})).fraction == 0.0
 
 
 def test_the_sites_come_in_forward_order_before_and_after_storage(tmp_path):

@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
+from sample_networks import model_names
 from torch import nn
 
-from abcrown_graft.models.definitions import model_definition, model_names
+from abcrown_graft.models.definitions import model_definition
 
 PUBLISHED = {
     "cnn_a": (214_918, [4096, 2048, 100]),

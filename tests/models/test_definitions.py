@@ -16,7 +16,6 @@ from abcrown_graft.models.definitions import (
     MODEL_DEFINITIONS,
     definition_of,
     model_definition,
-    model_names,
 )
 
 
@@ -44,7 +43,6 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_known_ones():
 
 
 def test_two_definitions_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    model_names()
     lines = (
         "from abcrown_graft.models.definitions import definition",
         "@definition('cnn_b', input_shape=(1,))",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given, settings
-from sample_networks import Sample, samples
+from sample_networks import Sample, model_names, samples
 
 from abcrown_graft.models.build import build_model
-from abcrown_graft.models.definitions import model_names
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate, node_values, pre_activations
 from abcrown_graft.network.trace import from_module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from abcrown_graft.errors import MaskError, ModelError, UnsupportedError
 from abcrown_graft.models.build import build_model
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate
-from abcrown_graft.network.trace import from_module
+from abcrown_graft.network.trace import as_executed, from_module
 from abcrown_graft.nn.activation import GraftedReLU
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -157,6 +158,146 @@ def test_other_modules_are_refused_by_name(name: str):
     layer, message = REFUSED_MODULES[name]
     with pytest.raises(UnsupportedError, match=message):
         from_module(nn.Sequential(layer), (1, 4, 4))
+
+
+SHARED: list[float] = [0.0]
+TURNS = itertools.cycle([1.0, 2.0])
+
+
+def changes_a_shared_list(m: nn.Module, x: Tensor) -> Tensor:
+    SHARED[0] += 1
+    return m.fc(x) + SHARED[0]
+
+
+ONE_IMAGE_ONLY = {
+    "times the size": (lambda m, x: m.fc(x) * x.shape[0], "mul .call 'mul'. computes with the size of the batch"),
+    "plus the size": (lambda m, x: m.fc(x) + x.size(0), "add .call 'add'. computes with the size of the batch"),
+    "over the size": (lambda m, x: x / x.size()[0], "truediv .call 'truediv'. computes with the size"),
+    "hidden in a constant": (
+        lambda m, x: x + 1e-3 * x.shape[0] * m.constant,
+        "mul .call 'mul'., read by 'add', computes with the size",
+    ),
+    "by keyword": (lambda m, x: x + x.size(dim=0), "add.*computes with the size"),
+    "counted from the end": (lambda m, x: x + x.size(-2), "add.*computes with the size"),
+    "indexed from the end": (lambda m, x: x + x.shape[-2], "add.*computes with the size"),
+    "in a slice": (lambda m, x: x + x.shape[:1][0], "add.*computes with the size"),
+    "in a reversed slice": (lambda m, x: x + x.shape[::-1][0], "computes with the size"),
+    "numbers in all": (lambda m, x: x * (x.numel() // 4), "computes with the size"),
+    "half of them": (lambda m, x: x + x.shape[0] // 2, "floordiv .call 'floordiv'., read by 'add', computes"),
+    "as a tensor": (lambda m, x: x + torch.ones(4) * x.shape[0], "computes with the size"),
+    "rows of a constant": (lambda m, x: x + m.fc.weight[: x.shape[0]].sum(0), "getitem.*computes with the size"),
+    "a comparison": (lambda m, x: x * (x.shape[0] == 1), "eq .call 'eq'., read by 'mul', computes"),
+    "a minimum": (lambda m, x: x * torch.full((4,), 1.0) ** x.shape[0], "computes with the size"),
+    "behind in a shape": (lambda m, x: x.view(-1, x.size(0) * 2), "mul.*read by 'view', computes with the size"),
+    "computed in front": (lambda m, x: x.view(x.size(0) // 1, -1), "floordiv.*read by 'view', computes"),
+    "in the middle": (lambda m, x: x.view(-1, x.size(0), 4).sum(1), "view .call 'view'. computes with the size"),
+    "sizes of padding": (lambda m, x: functional.pad(x, (0, x.size(0))), "pad.*computes with the size"),
+    "data type": (lambda m, x: x * (x.dtype == torch.float64), "eq.*dtype or device"),
+    "data type of a weight": (lambda m, x: x * (m.fc.weight.dtype == torch.float64), "eq.*dtype or device"),
+    "device": (lambda m, x: x * (x.device.type == "cpu"), "dtype or device"),
+    "mean of the images": (lambda m, x: x - x.mean(0), "mean"),
+    "first image": (lambda m, x: x + x[:1], "getitem"),
+    "other images": (lambda m, x: x + x.flip(0), "flip"),
+    "next image": (lambda m, x: torch.roll(x, 1, 0), "roll"),
+    "sorted images": (lambda m, x: x.sort(0).values, "sort"),
+    "control flow": (lambda m, x: x if x.shape[0] > 2 else x + 1, "cannot be traced"),
+    "two images": (lambda m, x: x.view(2, -1), "does not keep the batch axis"),
+    "noise like a weight": (lambda m, x: x + torch.rand_like(m.fc.bias), "rand_like .call 'rand_like'.: .* draws"),
+    "noise by a distribution": (
+        lambda m, x: m.fc(x) + torch.normal(m.fc.bias, 1.0),
+        "normal .call 'normal'.: .* draws",
+    ),
+    "dropped weight": (lambda m, x: m.fc(x) + functional.dropout(m.fc.bias), "dropout .call 'dropout'.: .*draws"),
+    "unwritten memory": (lambda m, x: x + torch.empty_like(m.fc.bias), "empty_like .call 'empty_like'.: .*in memory"),
+    "changed weight": (lambda m, x: m.fc(x) + m.fc.bias.data.add_(1), "add_.* changes the model's 'fc.bias'"),
+    "changed list": (changes_a_shared_list, "'fc'.* has another value the second time|'add'.*the second time"),
+    "taking turns": (lambda m, x: x * next(TURNS), "the scale of 'mul' .Scale. has another value the second time"),
+}
+"""Modules whose output for an image depends on the other images, on chance, or on earlier calls."""
+
+
+@pytest.mark.parametrize("name", ONE_IMAGE_ONLY)
+def test_an_output_depends_on_one_image_and_the_weights_only(name: str):
+    function, message = ONE_IMAGE_ONLY[name]
+    with pytest.raises(UnsupportedError, match=message) as caught:
+        from_module(Calls(function), (4,))
+    assert "\n" not in str(caught.value)
+
+
+SIZES_IN_FRONT = {
+    "size": lambda m, x: x.view(x.size(0), 2, 2).reshape(x.size(0), -1),
+    "shape": lambda m, x: torch.reshape(x.view(x.shape[0], 2, 2), (x.shape[0], 4)),
+    "negative index": lambda m, x: x.view(x.shape[-2], x.shape[-1]),
+    "other sizes": lambda m, x: x.view(-1, x.size(1) // 2, 2).flatten(1) * x.size(1) + x.shape[-1],
+    "whole shape": lambda m, x: m.fc(x).view(x.shape),
+    "part of a shape": lambda m, x: x.view(x.shape[:1] + (2, 2)).flatten(1),  # noqa: RUF005
+    "shape of a weight": lambda m, x: x * m.fc.weight.shape[0] + m.constant.shape[0],
+    "number of axes": lambda m, x: x * x.dim() + x.ndim,
+    "constant of a kind": lambda m, x: x + torch.ones(4, dtype=x.dtype, device=x.device),
+    "size that is not used": lambda m, x: (x.shape[0] * 2, m.fc(x))[1],
+    "keywords": lambda m, x: torch.reshape(x, shape=(x.size(dim=0), -1)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES_IN_FRONT)
+def test_the_size_of_the_batch_may_stand_in_front_of_a_shape(name: str):
+    module = Calls(SIZES_IN_FRONT[name])
+    network = from_module(module, (4,))
+    for batch in (1, 5):
+        x = torch.randn(batch, 4)
+        torch.testing.assert_close(evaluate(network, x), module.eval()(x))
+
+
+class Stubborn(nn.Dropout):
+    """A dropout that evaluation mode does not switch off."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        return super().train(True)
+
+
+class Plain(nn.Sequential):
+    """A network whose dropout stays on, for uncertainty estimates."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self[1].training = True
+        return self
+
+
+@pytest.mark.parametrize("module", [nn.Sequential(nn.Linear(4, 4), Stubborn()), Plain(nn.Linear(4, 4), nn.Dropout())])
+def test_a_module_that_stays_in_training_mode_is_refused(module: nn.Module):
+    with pytest.raises(UnsupportedError, match=r"submodule '1' \(.*in training mode in spite of eval"):
+        from_module(module, (4,))
+
+
+def test_images_that_pass_for_channels_are_refused():
+    """A convolution takes two images without a channel axis for one image of two channels."""
+    with pytest.raises((ModelError, UnsupportedError), match="does not accept|does not keep"):
+        from_module(nn.Sequential(nn.Conv2d(2, 2, 1)), (3, 3))
+
+
+def test_a_graph_for_training_is_read_once_and_watched():
+    with pytest.raises(UnsupportedError, match="draws random numbers"):
+        from_module(Calls(ONE_IMAGE_ONLY["noise like a weight"][0]), (4,), attached=True)
+
+
+def test_the_steps_of_a_module_are_the_same_function_unfolded():
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)).double()
+    module[1].running_mean.normal_(3)
+    module[1].running_var.uniform_(0.5, 2)
+    x = torch.randn(4, 2, 4, 4).double()
+    stepwise = as_executed(module, (2, 4, 4))
+    assert [type(n.operator).__name__ for n in stepwise.nodes][:5] == ["Input", "Conv2d", "Scale", "Scale", "ReLU"]
+    centred = stepwise.nodes[2].operator
+    assert torch.equal(centred.shift.flatten(), -module[1].running_mean)
+    torch.testing.assert_close(evaluate(stepwise, x), evaluate(from_module(module, (2, 4, 4)), x))
+
+
+def test_tracing_leaves_nothing_in_the_module():
+    module = Calls(lambda m, x: m.fc(x) + torch.ones(4))
+    before = set(vars(module))
+    from_module(module, (4,))
+    assert set(vars(module)) == before
 
 
 @pytest.mark.parametrize(

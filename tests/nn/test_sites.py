@@ -11,6 +11,7 @@ from abcrown_graft.errors import UnsupportedError
 from abcrown_graft.models.build import build_model
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
+from abcrown_graft.nn.activation import GraftedReLU
 from abcrown_graft.nn.sites import site_names, symbolic_trace
 from abcrown_graft.nn.surgery import graft
 
@@ -110,6 +111,43 @@ def test_a_patched_forward_is_refused():
     module[0].forward = lambda x: -x
     with pytest.raises(UnsupportedError, match=r"submodule '0' \(Linear\).*patched forward"):
         symbolic_trace(module)
+
+
+@pytest.mark.parametrize("register", ["register_module_forward_hook", "register_module_forward_pre_hook"])
+def test_a_hook_of_all_modules_is_refused(register: str):
+    handle = getattr(nn.modules.module, register)(lambda *_: None)
+    try:
+        with pytest.raises(UnsupportedError, match="a forward hook for all modules"):
+            symbolic_trace(nn.Sequential(nn.Linear(2, 2)))
+    finally:
+        handle.remove()
+
+
+def test_a_call_of_its_own_is_refused():
+    class Negated(nn.Linear):
+        def __call__(self, x: Tensor) -> Tensor:
+            return -super().__call__(x)
+
+    with pytest.raises(UnsupportedError, match=r"submodule '0' \(Negated\) overrides __call__"):
+        symbolic_trace(nn.Sequential(Negated(2, 2)))
+
+
+def test_a_subclass_of_a_relu_is_what_its_forward_says():
+    class Shifted(nn.ReLU):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.relu(x) + 1
+
+    x, module = torch.randn(3, 2), nn.Sequential(Shifted())
+    torch.testing.assert_close(evaluate(from_module(module, (2,)), x), module(x))
+
+
+def test_a_grafted_activation_of_one_s_own_is_refused():
+    class Halved(GraftedReLU):
+        def forward(self, z: Tensor) -> Tensor:
+            return super().forward(z) / 2
+
+    with pytest.raises(UnsupportedError, match=r"submodule '0' \(Halved\) is a GraftedReLU of its own kind"):
+        symbolic_trace(nn.Sequential(Halved(torch.tensor([True, False]))))
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

@@ -14,7 +14,7 @@ from torch.nn import functional
 from abcrown_graft.errors import MaskError, UnsupportedError
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.nn.activation import GraftedReLU
-from abcrown_graft.nn.surgery import fraction_per_site, graft, grafted_modules, prune, ungraft
+from abcrown_graft.nn.surgery import graft, grafted_modules, prune, ungraft
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,13 +190,6 @@ def test_the_mode_is_kept(training: bool):
     fc = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU()).train(training)
     for copy in (graft(fc, {"2": torch.tensor([True, False])}), ungraft(fc), prune(fc, {})):
         assert {m.training for m in copy.modules()} == {training}
-
-
-def test_shares_by_site():
-    fc = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2), nn.ReLU())
-    copy = graft(fc, {"1": torch.tensor([True, False, False, False]), "3": torch.tensor([True, True])})
-    assert fraction_per_site(copy) == {"1": 0.25, "3": 1}
-    assert fraction_per_site(fc) == {}
 
 
 def plain() -> nn.Module:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from abcrown_graft.config.load import load_config
+from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.engines.choose import require_native
 from abcrown_graft.errors import UnsupportedError
 
 
 @pytest.mark.parametrize("engine", ("auto", "native"))
-def test_defaults_are_fine(engine: str) -> None:
-    require_native(load_config(None, {"general.engine": engine}))
+def test_of_a_configuration_that_changes_one_option_nothing_else_is_refused(engine: str) -> None:
+    """The defaults are fine: where one option is changed, that one is named, and without its section none is."""
+    config = load_config(None, {"general.engine": engine, "specification.norm": 2.0})
+    with pytest.raises(UnsupportedError) as refused:
+        require_native(config)
+    assert re.findall(r"\w+(?:\.\w+)+ = ", str(refused.value)) == ["specification.norm = "]
+    require_native(config.replace({"specification.norm": SCHEMA["specification.norm"].default}, "a test"))
 
 
 def test_keys_that_a_stage_does_not_read_may_be_anything() -> None:

@@ -69,14 +69,15 @@ def test_a_mistake_is_found_before_anything_is_written(
 
 def test_a_sound_configuration_gives_what_all_stages_depend_on(tmp_path: Path) -> None:
     config = miniature(tmp_path)
-    facts = preflight(config)
-    assert facts.data == {split: inputs.images(config, split).fingerprint for split in ("train", "test")}
-    assert facts.architecture == inputs.untrained_model(config).identity.architecture
+    found = preflight(config)
+    assert found.data == {split: inputs.images(config, split).fingerprint for split in ("train", "test")}
+    assert found.architecture == inputs.untrained_model(config).identity.architecture
     assert not (tmp_path / "out").exists()
 
 
 def test_the_settings_of_training_do_not_matter_where_nothing_is_trained(tmp_path: Path) -> None:
-    preflight(miniature(tmp_path, model__path=str(WEIGHTS / "digits_baseline.safetensors"), train__epochs=0))
+    trained = {"model__path": str(WEIGHTS / "digits_baseline.safetensors")}
+    assert preflight(miniature(tmp_path, **trained, train__epochs=0)) == preflight(miniature(tmp_path, **trained))
 
 
 def test_the_settings_of_grafting_do_not_matter_where_nothing_is_grafted(tmp_path: Path) -> None:
@@ -88,7 +89,8 @@ def test_the_settings_of_grafting_do_not_matter_where_nothing_is_grafted(tmp_pat
 def test_the_files_that_the_pipeline_writes_may_be_named_for_verification(tmp_path: Path) -> None:
     files = {"model__path": "out/train.safetensors", "graft__checkpoint": "out/tune.safetensors"}
     own = {key: str(tmp_path / value) for key, value in files.items()}
-    preflight(miniature(tmp_path, **own, graft__mask=str(tmp_path / "out" / "mask.safetensors")))
+    named = miniature(tmp_path, **own, graft__mask=str(tmp_path / "out" / "mask.safetensors"))
+    assert preflight(named) == preflight(miniature(tmp_path))
 
 
 def test_the_same_architecture_by_another_file_is_another_input(tmp_path: Path) -> None:

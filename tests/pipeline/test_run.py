@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import Listener, miniature
+from decisions import up_to
 
 from abcrown_graft.config.config import Config
-from abcrown_graft.engines.native import verification
 from abcrown_graft.errors import ConfigError, FileFormatError
 from abcrown_graft.files import read_safetensors
 from abcrown_graft.formats.results import read_results
@@ -23,8 +23,9 @@ from abcrown_graft.models.weights import package_folder
 from abcrown_graft.pipeline import evaluation, reporting, scoring, training
 from abcrown_graft.pipeline.run import run_alone, run_pipeline
 from abcrown_graft.pipeline.stages import pipeline_stages
-from abcrown_graft.report.outcome import read_outcomes
+from abcrown_graft.report.outcome import read_all_outcomes
 from abcrown_graft.verdict import InstanceResult
+from abcrown_graft.verify.runner import Run
 
 STAGES = ["train", "instability", "significance gradient", "mask", "tune"]
 STAGES += ["verify baseline", "evaluate baseline", "verify grafted", "evaluate grafted", "report"]
@@ -71,7 +72,7 @@ def test_everything_lies_in_the_output_folder(finished: tuple[Path, list[str]]) 
 
 
 def test_the_report_compares_the_two_networks(finished: tuple[Path, list[str]]) -> None:
-    baseline, grafted = read_outcomes(finished[0] / "out")
+    baseline, grafted = read_all_outcomes([finished[0] / "out"])
     assert (baseline.name, grafted.name) == ("baseline", "grafted")
     assert (baseline.grafted, grafted.grafted) == (0, 0.5)
     assert baseline.instances == grafted.instances == 12
@@ -107,7 +108,8 @@ def test_another_ratio_makes_a_new_grafted_network_of_the_same_plain_one(copy: P
     old = {path.name: path.read_bytes() for path in (copy / "out").iterdir()}
     heads, lines = run(miniature(copy, mask__ratio=0.25))
     assert heads == AFTER_MASK
-    assert GraftMask.load(copy / "out" / "mask.safetensors").fraction == pytest.approx(0.25, abs=1e-3)
+    mask = GraftMask.load(copy / "out" / "mask.safetensors")
+    assert mask.count / mask.size == pytest.approx(0.25, abs=1e-3)
     kept = (
         "mask.1.safetensors",
         "tune.1.safetensors",
@@ -210,11 +212,11 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes the next run stop as on Ctrl-C in the middle of a stage."""
     places = {
         "train": (training, "append_record"),
-        "instability": (scoring, "verify_images"),
+        "instability": (scoring, "verify_cases"),
         "significance": (scoring, "significance"),
         "mask": (scoring, "select_mask"),
         "tune": (training, "append_record"),
-        "verify": (verification, "verify_images"),
+        "verify": (Run, "decided"),
         "evaluate": (evaluation, "pgd_accuracy"),
         "report": (reporting, "markdown"),
     }
@@ -223,18 +225,15 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    def results(*args: object, **kwargs: object) -> Iterator[InstanceResult]:
-        for done, result in enumerate(real[verification, "verify_images"](*args, **kwargs)):
-            if done == 7:
-                raise KeyboardInterrupt
-            yield result
+    def results(place: tuple[object, str]) -> Callable[..., Iterator[InstanceResult]]:
+        return lambda *args: up_to(7)(real[place](*args))
 
     def set_trap(stage: str) -> None:
         for place, function in real.items():
             monkeypatch.setattr(*place, function)
         if stage:
             place = places[stage.split()[0]]
-            monkeypatch.setattr(*place, results if place[1] == "verify_images" else stop)
+            monkeypatch.setattr(*place, results(place) if place[1] in ("verify_cases", "decided") else stop)
 
     return set_trap
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from abcrown_graft.assembly import inputs
 from abcrown_graft.config.config import Config
-from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.engines.native.engine import prepare_native
 from abcrown_graft.errors import (
     AbcrownGraftError,
     ConfigError,
@@ -89,7 +89,7 @@ def test_counting_alone_and_during_verification_agree(tmp_path: Path, population
     alone = configured(tmp_path, instability__split="test", instability__end=9, solver__batch_size=4, **chosen)
     dump = dumps.load(instability_stage(alone, Listener()))
     files = {"instability__dump": str(tmp_path / "during.st"), "general__results_file": str(tmp_path / "out.txt")}
-    during = prepare_verification(configured(tmp_path, data__end=9, solver__batch_size=5, **chosen, **files))
+    during = prepare_native(configured(tmp_path, data__end=9, solver__batch_size=5, **chosen, **files))
     list(during.run())
     assert same_counts(dumps.load(tmp_path / "during.st"), dump)
     assert dumps.load(tmp_path / "during.st").settings == dump.settings
@@ -102,7 +102,7 @@ def test_so_they_do_with_optimised_bounds(tmp_path: Path) -> None:
     alone = configured(tmp_path, instability__split="test", instability__end=3, **ALPHA)
     dump = dumps.load(instability_stage(alone, Listener()))
     files = {"instability__dump": str(tmp_path / "during.st"), "general__results_file": str(tmp_path / "out.txt")}
-    list(prepare_verification(configured(tmp_path, data__end=3, **ALPHA, **files)).run())
+    list(prepare_native(configured(tmp_path, data__end=3, **ALPHA, **files)).run())
     assert same_counts(dumps.load(tmp_path / "during.st"), dump)
     assert dumps.load(tmp_path / "during.st").settings == dump.settings
 
@@ -116,7 +116,7 @@ def test_branch_and_bounds_population_is_what_the_bounds_leave_open(tmp_path: Pa
     }
     config = configured(tmp_path, instability__split="test", instability__end=12, **chosen)
     dump = dumps.load(instability_stage(config, Listener()))
-    run = prepare_verification(configured(tmp_path, general__results_file=str(tmp_path / "out.txt"), **chosen))
+    run = prepare_native(configured(tmp_path, general__results_file=str(tmp_path / "out.txt"), **chosen))
     assert dump.indices.tolist() == [result.index for result in run.run() if result.status == "unknown"]
     assert dump.n
 
@@ -146,7 +146,7 @@ def test_what_the_attack_or_optimised_bounds_decide_does_not_reach_branch_and_bo
     }
     config = configured(tmp_path, instability__split="test", instability__end=10, data__end=10, **chosen)
     dump = dumps.load(instability_stage(config, Listener()))
-    run = prepare_verification(configured(tmp_path, data__end=10, **chosen, general__results_file=str(tmp_path / "o")))
+    run = prepare_native(configured(tmp_path, data__end=10, **chosen, general__results_file=str(tmp_path / "o")))
     results = list(run.run())
     assert dump.indices.tolist() == [result.index for result in results if result.status == "unknown"]
     assert {result.status for result in results} >= {"unknown", "safe-incomplete"}
@@ -163,16 +163,16 @@ def test_the_dumps_of_two_ranges_merge_to_the_dump_of_both(tmp_path: Path, count
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    verify_images = scoring.verify_images
+    verify_cases = scoring.verify_cases
 
     def after(count: int) -> None:
         def interrupted(*args: object, **kwargs: object) -> Iterator[object]:
-            for done, result in enumerate(verify_images(*args, **kwargs)):
+            for done, result in enumerate(verify_cases(*args, **kwargs)):
                 if done == count:
                     raise KeyboardInterrupt
                 yield result
 
-        monkeypatch.setattr(scoring, "verify_images", interrupted if count else verify_images)
+        monkeypatch.setattr(scoring, "verify_cases", interrupted if count else verify_cases)
 
     return after
 

@@ -11,10 +11,9 @@ from report_outcomes import ONE, TWO
 from report_runs import RunWriter, finished_run
 
 from abcrown_graft.report import html
-from abcrown_graft.report.document import Document, full_markdown, read_document
+from abcrown_graft.report.document import SECTIONS, Document, full_markdown, read_document
 from abcrown_graft.report.html import html_page
 from abcrown_graft.report.section import Section, TableOf
-from abcrown_graft.report.sections import SECTIONS
 
 pytest.importorskip("matplotlib")
 VOID = ("meta", "img", "br")

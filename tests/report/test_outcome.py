@@ -14,7 +14,7 @@ from abcrown_graft.errors import FileFormatError
 from abcrown_graft.formats.results import ResultsFile
 from abcrown_graft.masks.dump import add, empty
 from abcrown_graft.masks.identity import ModelIdentity
-from abcrown_graft.report.outcome import Outcome, read_all_outcomes, read_outcomes
+from abcrown_graft.report.outcome import Outcome, read_all_outcomes
 from abcrown_graft.verdict import InstanceResult, Verdict
 
 MODEL = ModelIdentity("a", "w", {"1": (4,), "3": (2,)})
@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_the_figures_by_hand(run: Path) -> None:
-    baseline, grafted = read_outcomes(run)
+    baseline, grafted = read_all_outcomes([run])
     assert baseline == Outcome(
         run="digits", name="baseline", grafted=0.0, unr=4 / 12, unr_ungrafted=4 / 12, verified=1 / 5, clean=0.75,
         robust=0.5, seconds=3.0, undecided=3, instances=5, counted=2, evaluated=8, problem=("baseline", "None", "None"),
@@ -61,17 +61,17 @@ def test_the_figures_by_hand(run: Path) -> None:
 
 def test_a_run_of_the_plain_network_alone_has_one_outcome(run: Path) -> None:
     (run / "verify_grafted.jsonl").unlink()
-    assert [outcome.name for outcome in read_outcomes(run)] == ["baseline"]
+    assert [outcome.name for outcome in read_all_outcomes([run])] == ["baseline"]
 
 
 def test_the_current_folder_has_a_name_too(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run)
-    assert read_outcomes(Path("."))[0].run == "digits"
+    assert read_all_outcomes([Path(".")])[0].run == "digits"
 
 
 def test_no_ratio_where_no_image_was_counted(run: Path) -> None:
     empty(MODEL, {}, {}).save(run / "verify_baseline_instability.safetensors")
-    baseline = read_outcomes(run)[0]
+    baseline = read_all_outcomes([run])[0]
     assert (baseline.unr, baseline.unr_ungrafted, baseline.counted) == (None, None, 0)
 
 
@@ -125,26 +125,26 @@ def cut(name: str) -> Callable[[Path], None]:
 def test_a_damaged_or_unfinished_file_is_named(run: Path, damage: Callable[[Path], None], told: str) -> None:
     damage(run)
     with pytest.raises(FileFormatError) as error:
-        read_outcomes(run)
+        read_all_outcomes([run])
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "told"), [("nowhere", "no such folder"), (".", "holds no verify_baseline.jsonl")])
 def test_a_folder_that_is_no_run(tmp_path: Path, name: str, told: str) -> None:
     with pytest.raises(FileFormatError, match=told):
-        read_outcomes(tmp_path / name)
+        read_all_outcomes([tmp_path / name])
 
 
 def test_the_label_names_the_grafted_network_and_the_seed_both(run: Path) -> None:
     (run / "run.json").write_text(json.dumps({"baseline": ".", "label": "grafting 50 %", "ratio": 0.5, "seed": 7}))
-    baseline, grafted = read_outcomes(run)
+    baseline, grafted = read_all_outcomes([run])
     assert (baseline.label, grafted.label) == ("baseline", "grafting 50 %")
     assert baseline.seed == grafted.seed == 7
 
 
 def test_the_label_of_a_run_of_the_plain_network_alone_is_the_plain_networks(run: Path) -> None:
     (run / "run.json").write_text(json.dumps({"label": "FAT", "ratio": None}))
-    assert [(o.name, o.label) for o in read_outcomes(run)] == [("baseline", "FAT")], "it grafted before"
+    assert [(o.name, o.label) for o in read_all_outcomes([run])] == [("baseline", "FAT")], "it grafted before"
 
 
 @pytest.fixture
@@ -200,4 +200,4 @@ def test_a_file_of_other_weights_than_were_verified_is_named(tmp_path: Path, fil
     run.plain = loaded(plain_core(bias=5.0))
     run.counted("baseline", {0: [0]}) if "instability" in file else run.evaluated("baseline")
     with pytest.raises(FileFormatError, match=f"{file}: of another network .* run 'abcrown-graft run' again"):
-        read_outcomes(run.folder)
+        read_all_outcomes([run.folder])

@@ -8,10 +8,10 @@ import pytest
 from report_runs import RunWriter
 
 from abcrown_graft.errors import UnsupportedError
+from abcrown_graft.report.document import sections
 from abcrown_graft.report.render import picture, require_matplotlib
 from abcrown_graft.report.run_folder import open_run
 from abcrown_graft.report.section import Plot
-from abcrown_graft.report.sections import sections
 
 EMPTY = Plot("empty", "nothing", lambda figure: None, (2.0, 1.0))
 

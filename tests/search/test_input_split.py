@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import pytest
 import torch
-from sample_cores import KINDS, Instance, exact_minima, instance
+from sample_cores import KINDS, Instance, instance, near
 from torch import Tensor, nn
 
 from abcrown_graft.bounds.propagate import bound_network
@@ -54,13 +54,6 @@ def split(
     whole = specification or specified(found)
     arguments = (whole, lines_of(found, whole), settings, InputBranching(method), Budget(settings.timeout), check)
     return alone(input_split_steps(found.network, *arguments))
-
-
-@lru_cache
-def near(kind: str, seed: int, fraction: float, least: float) -> Instance:
-    """An instance whose smallest margin is `least`, to within rounding."""
-    found = instance(kind, seed, fraction)
-    return instance(kind, seed, fraction, least - float(exact_minima(found.network, found.box, found.rows).min()))
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from sample_cores import KINDS, Instance, exact_minima, instance
+from sample_cores import KINDS, Instance, near
 
 from abcrown_graft.search import bab
 from abcrown_graft.search import together as module
@@ -20,12 +20,6 @@ from abcrown_graft.verdict import Verdict
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 USUAL = SearchSettings(12, alpha=AdamSettings(4, 0.1, 0.05), beta=AdamSettings(4, 0.05, 0.1))
-
-
-def near(kind: str, seed: int, fraction: float, least: float) -> Instance:
-    """An instance whose smallest margin is `least`, to within rounding."""
-    found = instance(kind, seed, fraction)
-    return instance(kind, seed, fraction, least - float(exact_minima(found.network, found.box, found.rows).min()))
 
 
 def side_by_side(

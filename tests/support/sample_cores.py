@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from sample_networks import Residual, enliven, grafted
@@ -67,6 +68,17 @@ def _module(kind: str) -> tuple[nn.Sequential, tuple[int, ...]]:
     other = nn.LeakyReLU(0.3) if kind == "leaky" else nn.ReLU()
     return nn.Sequential(nn.Linear(3, 5), other, nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3), other,
                          nn.Linear(3, 3)), (3,)  # fmt: skip
+
+
+def near(kind: str, seed: int, fraction: float, least: float) -> Instance:
+    """An instance whose smallest margin is `least`, to within rounding."""
+    return instance(kind, seed, fraction, least - _smallest_margin(kind, seed, fraction))
+
+
+@cache
+def _smallest_margin(kind: str, seed: int, fraction: float) -> float:
+    found = instance(kind, seed, fraction)
+    return float(exact_minima(found.network, found.box, found.rows).min())
 
 
 def exact_minima(network: Network, box: Box, rows: Tensor) -> Tensor:

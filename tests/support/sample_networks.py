@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abcrown_graft.geometry.box import Box
+from abcrown_graft.models.definitions import MODEL_DEFINITIONS
 from abcrown_graft.network.graph import Network
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.nn.surgery import graft
+
+
+def model_names() -> tuple[str, ...]:
+    """The names of all registered definitions."""
+    importlib.import_module("abcrown_graft.model_defs")
+    return MODEL_DEFINITIONS.names()
 
 
 @dataclass(frozen=True, eq=False)

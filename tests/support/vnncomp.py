@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from network_module import NetworkModule
 from torch import Tensor
 
-from abcrown_graft.formats.onnx.module import NetworkModule
 from abcrown_graft.formats.onnx.reader import read_onnx
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.verdict import InstanceResult
+from abcrown_graft.verify.case import Case
+from abcrown_graft.verify.cases import verify_cases
 from abcrown_graft.verify.problem import Subject, VerifySettings
-from abcrown_graft.verify.run import verify_images
 
 
 @dataclass(frozen=True)
@@ -222,11 +223,8 @@ def verify_instance(instance: Instance, settings: VerifySettings) -> Outcome:
     wanted = read_property(instance.property).specification(network.input.shape)
     subject = Subject.prepare(NetworkModule(network), network, "cpu", settings.double)
     subject.module.float()
-    centre = ((wanted.box.lower + wanted.box.upper) / 2).float()
     found: dict[int, Tensor] = {}
-    (result,) = verify_images(
-        subject, centre, torch.tensor([0]), [0], settings, None, found.__setitem__, lambda *_: wanted
-    )
+    (result,) = verify_cases(subject, [Case(0, (wanted,))], settings, None, found.__setitem__)
     return Outcome(instance, result, found[0].flatten().double().numpy() if found else None)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import MINIATURE, Finished, run_main, snapshot
+from decisions import up_to, with_decisions
 
 from abcrown_graft.cli import abcrown, tools
-from abcrown_graft.engines.native import verification
 from abcrown_graft.files import read_safetensors
 from abcrown_graft.masks import dump as dumps
 from abcrown_graft.masks.legacy import legacy_mask
@@ -111,15 +111,7 @@ def test_an_interrupted_verification_goes_on_to_the_summary_of_an_uninterrupted_
 ) -> None:
     words = f"--config digits_graft {SMALL} --instability_dump unstable.safetensors"
     whole = verify(f"{words} --results_file whole.txt --instability_dump whole.safetensors")
-    verify_images = verification.verify_images
-
-    def interrupted(*args: object, **kwargs: object) -> Iterator[object]:
-        for done, result in enumerate(verify_images(*args, **kwargs)):
-            if done == 4:
-                raise KeyboardInterrupt
-            yield result
-
-    monkeypatch.setattr(verification, "verify_images", interrupted)
+    with_decisions(monkeypatch, up_to(4))
     broken = run_main(abcrown.main, *words.split())
     assert (broken.code, broken.err) == (130, "interrupted; run the same command again to go on\n")
     assert len((here / "out.txt").read_text().splitlines()) == 1 + 4
@@ -227,15 +219,8 @@ def test_the_dump_of_two_parts_merged_is_the_dump_of_the_whole(here: Path) -> No
 def test_an_interrupted_count_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = "instability --config digits_baseline --instability_end 12 --batch_size 4"
     graft(f"{words} --instability_dump whole.safetensors")
-    verify_images = scoring.verify_images
-
-    def interrupted(*args: object, **kwargs: object) -> Iterator[object]:
-        for done, result in enumerate(verify_images(*args, **kwargs)):
-            if done == 6:
-                raise KeyboardInterrupt
-            yield result
-
-    monkeypatch.setattr(scoring, "verify_images", interrupted)
+    verify_cases = scoring.verify_cases
+    monkeypatch.setattr(scoring, "verify_cases", lambda *args: up_to(6)(verify_cases(*args)))
     assert run_main(tools.main, *words.split()).code == 130
     monkeypatch.undo()
     monkeypatch.chdir(here)

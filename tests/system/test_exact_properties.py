@@ -17,17 +17,17 @@ import torch
 import yaml
 from ways_in import LONG, NUMPY, SHAPE, TORCH, WAYS, Way, configured, customized, exact, plain, single, some_floats
 
-from abcrown_graft.assembly import effort, inputs
+from abcrown_graft.assembly import effort
+from abcrown_graft.assembly.image_instances import configured_images
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.load import load_config
 from abcrown_graft.engines.abcrown.instances import instance_tensors
-from abcrown_graft.engines.native.properties import prepare_properties
-from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.engines.native.engine import prepare_native
 from abcrown_graft.errors import DataError
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify import problem
-from abcrown_graft.verify.problem import Batch, Subject
+from abcrown_graft.verify.problem import Batch
 
 RADII = ["0.00784313725", "0.1", "0", "1e-3", "0.25", "0.30000000000000000001", "0.1000000000000000055511151231257828"]
 SLACK = Fraction(2) ** -51  # a few units in the last place of float64, below one
@@ -70,10 +70,9 @@ def ball(way: Way, radius: str) -> tuple[list[Fraction], list[Fraction]]:
 
 def specification_of(config: Config) -> tuple[Batch, Box, Box]:
     """The configured batch, its box, and where counterexamples lie."""
-    data, model = inputs.images(config), inputs.configured_model(config)
-    subject, settings = Subject.prepare(model.module, model.exact, "cpu", False), effort.verify_settings(config)
-    at = inputs.instance_indices(config, len(data))
-    batch = Batch(subject, settings, data.images[at], data.labels[at], at, effort.specification(config, data))
+    images = configured_images(config, "cpu")
+    (group,) = images.groups(images.indices, len(images.indices))
+    batch = Batch(group.subject, effort.verify_settings(config), group.cases)
     return batch, batch.specification.box, batch.specification.inside
 
 
@@ -92,7 +91,7 @@ def check_inside(inside: Box, way: Way, radius: str) -> None:
 def test_the_ball_around_every_kind_of_image(tmp_path: Path, proved: list[Box], name: str) -> None:
     way = WAYS[name](tmp_path)
     config = configured(tmp_path, way, plain(way), RADII[0])
-    (result,) = prepare_verification(config).run()
+    (result,) = prepare_native(config).run()
     assert result.verdict is Verdict.VERIFIED and len(proved) == 1
     check_holds(proved[0], *ball(way, RADII[0]))
     check_inside(specification_of(config)[2], way, RADII[0])
@@ -105,7 +104,7 @@ def test_the_radius_is_the_decimal_of_the_configuration(
 ) -> None:
     way = WAYS[name](tmp_path)
     config = configured(tmp_path, way, plain(way), radius)
-    (result,) = prepare_verification(config).run()
+    (result,) = prepare_native(config).run()
     assert result.verdict is Verdict.VERIFIED
     check_holds(proved[0], *ball(way, radius))
     check_inside(specification_of(config)[2], way, radius)
@@ -166,7 +165,7 @@ def test_bounds_of_every_type(tmp_path: Path, proved: list[Box], kind: str, dtyp
         lower, upper = lower.astype(dtype), upper.astype(dtype)
         exact_ends = [exact(lower), exact(upper)]
     way = bounded(tmp_path, kind, lower, upper)
-    (result,) = prepare_verification(configured(tmp_path, way, plain(way), None)).run()
+    (result,) = prepare_native(configured(tmp_path, way, plain(way), None)).run()
     assert result.verdict is Verdict.VERIFIED
     check_holds(proved[0], *exact_ends)
 
@@ -177,7 +176,7 @@ def test_images_that_float64_does_not_hold_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", x=images, y=np.zeros(1, np.int64), num_classes=10)
     way = Way(str(tmp_path / "own.npz"), tmp_path, SHAPE, [])
     with pytest.raises(DataError, match=r"float64 does not hold these .* images; convert them with astype"):
-        prepare_verification(configured(tmp_path, way, plain(way), RADII[0]))
+        prepare_native(configured(tmp_path, way, plain(way), RADII[0]))
 
 
 IDENTITY = """
@@ -206,7 +205,7 @@ def test_decimals_of_a_property(tmp_path: Path, proved: list[Box], number: str, 
         yaml.safe_dump({"general": general, "model": model, "specification": {"vnnlib_path": "own.vnnlib"}}),
         encoding="utf-8",
     )
-    (result,) = prepare_properties(load_config(file)).run()
+    (result,) = prepare_native(load_config(file)).run()
     assert result.verdict is not Verdict.VERIFIED and proved
     for box in proved:
         check_holds(box, [Fraction(number)], [Fraction(number)])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from ways_in import WAYS, Way, configured, customized, plain, single
 
-from abcrown_graft.engines.native.verification import prepare_verification
+from abcrown_graft.engines.native.engine import prepare_native
 from abcrown_graft.formats.counterexample import read_counterexample
 from abcrown_graft.verdict import Verdict
 
@@ -53,7 +53,7 @@ class Trap:
 
 
 def verdict(folder: Path, way: Way, trap: Trap, radius: str | None) -> Verdict:
-    (result,) = prepare_verification(configured(folder, way, trap.code, radius, outputs=2)).run()
+    (result,) = prepare_native(configured(folder, way, trap.code, radius, outputs=2)).run()
     return result.verdict
 
 
@@ -112,7 +112,7 @@ def test_counterexamples_are_within_the_radius_of_every_reading(tmp_path: Path, 
     config = configured(tmp_path, way, net, RADIUS)
     cex = tmp_path / "cex.txt"
     attack = {"attack.pgd_order": "before", "attack.pgd_early_stop": False, "general.save_adv_example": True}
-    (result,) = prepare_verification(config.replace(attack | {"attack.cex_path": str(cex)})).run()
+    (result,) = prepare_native(config.replace(attack | {"attack.cex_path": str(cex)})).run()
     assert result.verdict is Verdict.FALSIFIED
     point = read_counterexample(cex.with_name(f"cex_{way.index}.txt"))[0]
     found = [Fraction(value) for value in point.float().tolist()]

@@ -33,7 +33,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "b
 needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the benchmarks are not at ../shared")
 
 CHOSEN = os.environ.get("VNNCOMP")
-SETTINGS = VerifySettings(None, timeout=float(os.environ.get("VNNCOMP_SECONDS", "6")), search=SearchSettings())
+SETTINGS = VerifySettings(timeout=float(os.environ.get("VNNCOMP_SECONDS", "6")), search=SearchSettings())
 
 SPREAD = {"test": range(5), "mnistfc_2021": (0, 7, 9, 13, 15, 18, 42, 43, 47, 62)}
 """Positions of the default instances."""

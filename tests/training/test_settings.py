@@ -89,9 +89,23 @@ def test_every_setting_has_the_key_of_an_option(settings: AdversarialSettings) -
     assert {settings.key(field.name) for field in dataclasses.fields(settings)} <= SCHEMA.keys()
 
 
-def test_limits_themselves_are_allowed() -> None:
-    TrainSettings(**{**COMMON, "epsilon": 0, "gradalign": 0, "momentum": 0, "weight_decay": 0, "milestones": (1, 9)})
-    TrainSettings(**{**COMMON, "epsilon": 1, "lr_factor": 1})
+@pytest.mark.parametrize(
+    ("key", "limit", "beyond"),
+    [
+        ("epsilon", 0, -1e-9),
+        ("epsilon", 1, 1 + 1e-9),
+        ("gradalign", 0, -1e-9),
+        ("momentum", 0, -1e-9),
+        ("weight_decay", 0, -1e-9),
+        ("lr_factor", 1, 1 + 1e-9),
+        ("milestones", (1, 9), (0, 9)),
+        ("milestones", (1, 9), (1, 10)),
+    ],
+)
+def test_limits_themselves_are_allowed(key: str, limit: object, beyond: object) -> None:
+    assert getattr(TrainSettings(**{**COMMON, key: limit}), key) == limit
+    with pytest.raises(ConfigError, match=key):
+        TrainSettings(**{**COMMON, key: beyond})
 
 
 def test_settings_do_not_import_torch() -> None:

@@ -13,9 +13,10 @@ import pytest
 import torch
 import upstream
 from safetensors.torch import save_file
+from sample_networks import model_names
 
 from abcrown_graft.errors import ConfigError, ModelError
-from abcrown_graft.models.definitions import model_definition, model_names
+from abcrown_graft.models.definitions import model_definition
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.nn.surgery import graft
 

@@ -71,6 +71,9 @@ def test_only_finite_outputs_are_compared() -> None:
     found[[1, 3]] = 7.0
     subject._compare(found, EXPECTED)
     subject._compare(found[[1, 3]], EXPECTED[[1, 3]])
+    found[0] = 7.0
+    with pytest.raises(ModelError, match="differs by"):
+        subject._compare(found, EXPECTED)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from abcrown_graft.config import SCHEMA, load_config
 from abcrown_graft.config.flags import Parser, add_flags, values_from
@@ -84,4 +86,14 @@ def test_its_experiments_load() -> None:
     if not files:
         pytest.skip("the checkout has no exp_configs")
     for file in files:
-        load_config(file)
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))
+        assert set(load_config(file).origins) == set(keys(written)), file
+
+
+def keys(written: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    """The keys of options that a file sets."""
+    for name, value in written.items():
+        if isinstance(value, dict) and section + name not in SCHEMA:
+            yield from keys(value, f"{section}{name}.")
+        else:
+            yield section + name

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import gc
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from image_cases import cases_at
 from sample_cores import exact_minima
 from torch import Tensor, nn
 
-from abcrown_graft.geometry import specification
+from abcrown_graft.bounds import literals
 from abcrown_graft.geometry.robustness import robustness_rows
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
@@ -21,22 +24,41 @@ from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.search.task import Steps
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify import complete, completion
-from abcrown_graft.verify.complete import decide_open, failure
+from abcrown_graft.verify.batches import verify_boxes
+from abcrown_graft.verify.complete import decide_open
+from abcrown_graft.verify.failure import failure
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
-from abcrown_graft.verify.run import verify_images
 
 SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
 MIDDLE = torch.tensor([[0.5, 0.5]])
 HIDDEN = ([[1.0, 0.0], [1.0, 0.0]], [-0.5, 1.0])
 
 
-def settings(epsilon: float = 0.1, search: SearchSettings | None = SEARCH, **options) -> VerifySettings:
-    return VerifySettings(epsilon, **{"attack": None, "search": search, "incomplete": False, **options})
+def settings(search: SearchSettings | None = SEARCH, **options) -> VerifySettings:
+    return VerifySettings(**{"attack": None, "search": search, "incomplete": False, **options})
 
 
-def decided(subject: Subject, images: Tensor, labels: list[int], chosen: VerifySettings | None = None) -> Batch:
+def batch_of(
+    subject: Subject,
+    chosen: VerifySettings,
+    images: Tensor = MIDDLE,
+    labels: Sequence[int] = (0,),
+    epsilon: float = 0.1,
+) -> Batch:
+    """Images counted from 10."""
+    numbers = range(10, 10 + len(labels))
+    return Batch(subject, chosen, cases_at(subject, images, torch.tensor(labels), numbers, epsilon))
+
+
+def decided(
+    subject: Subject,
+    images: Tensor,
+    labels: Sequence[int],
+    chosen: VerifySettings | None = None,
+    epsilon: float = 0.1,
+) -> Batch:
     """The batch after the complete stage alone."""
-    batch = Batch(subject, chosen or settings(), images, torch.tensor(labels), range(10, 10 + len(labels)))
+    batch = batch_of(subject, chosen or settings(), images, labels, epsilon)
     for k in range(len(labels)):
         assert list(decide_open(batch, [k])) == [k]
     return batch
@@ -125,7 +147,7 @@ class TestTimeAndBounds:
             return (yield from steps_to(SearchResult(Verdict.UNKNOWN))())
 
         monkeypatch.setattr(completion, "search_steps", watch)
-        batch = Batch(kinked(0.001), settings(timeout=100.0), MIDDLE, torch.tensor([0]), [10])
+        batch = batch_of(kinked(0.001), settings(timeout=100.0))
         batch.seconds[0] = 60.0
         list(decide_open(batch, [0]))
         assert 30 < given[0] < 40
@@ -134,7 +156,7 @@ class TestTimeAndBounds:
     @pytest.mark.parametrize("known, found, kept", [(None, -0.3, -0.3), (-0.1, -0.3, -0.1), (-0.5, -0.3, -0.3)])
     def test_the_better_bound_is_kept(self, kinked, monkeypatch, known, found, kept):
         monkeypatch.setattr(completion, "search_steps", steps_to(SearchResult(Verdict.UNKNOWN, 3, found)))
-        batch = Batch(kinked(0.001), settings(), MIDDLE, torch.tensor([0]), [10])
+        batch = batch_of(kinked(0.001), settings())
         if known is not None:
             batch.lower_bound[0] = known
         list(decide_open(batch, [0]))
@@ -159,7 +181,7 @@ class TestTimeAndBounds:
 
     @pytest.mark.parametrize("value", [math.inf, math.nan])
     def test_a_margin_that_is_not_finite_is_open(self, kinked, monkeypatch, value):
-        monkeypatch.setattr(specification, "margin_lower_bounds", lambda *_: torch.full((1, 1), value).double())
+        monkeypatch.setattr(literals, "margin_lower_bounds", lambda *_: torch.full((1, 1), value).double())
         assert status(decided(kinked(-0.001), MIDDLE, [0])) == ("falsified", "unsafe-bab")
 
 
@@ -170,7 +192,8 @@ class TestSideBySide:
         images = torch.cat([MIDDLE + 0.03 * k for k in range(-4, 5)])
         results = []
         for count in (1, 4, 9):
-            found = verify_images(subject, images, torch.zeros(9).long(), range(9), settings(search_together=count))
+            cases = cases_at(subject, images, torch.zeros(9).long())
+            found = verify_boxes(subject, cases, settings(search_together=count))
             results.append({result.index: result for result in found})
         assert {str(result.verdict) for result in results[0].values()} == {"verified"}
         for other in results[1:]:
@@ -187,21 +210,21 @@ class TestSideBySide:
             return whole(batch, positions, *rest)
 
         monkeypatch.setattr(complete, "rigorous_bounds", watched)
-        batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(3, 1), torch.zeros(3).long(), range(3))
+        batch = batch_of(kinked(0.001), settings(), MIDDLE.repeat(3, 1), [0] * 3)
         assert sorted(decide_open(batch, [0, 2])) == [0, 2]
         assert calls == [[0, 2], [0], [2]], "the first call's are used by the others"
         assert batch.open() == [1]
 
     def test_counterexamples_are_each_instances_own(self, kinked):
         images = torch.cat([MIDDLE, MIDDLE + 0.2, MIDDLE - 0.05])
-        batch = Batch(kinked(-0.001), settings(), images, torch.zeros(3).long(), range(3))
+        batch = batch_of(kinked(-0.001), settings(), images, [0] * 3)
         assert sorted(decide_open(batch, [0, 1, 2])) == [0, 1, 2]
         assert [str(batch.result(k).verdict) for k in range(3)] == ["falsified", "verified", "falsified"]
         for k in (0, 2):
             assert (batch.counterexamples[k] - images[k]).abs().max() <= 0.1 + 1e-6
 
     def test_time_is_charged_once(self, kinked):
-        batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(4, 1), torch.zeros(4).long(), range(4))
+        batch = batch_of(kinked(0.001), settings(), MIDDLE.repeat(4, 1), [0] * 4)
         start = time.perf_counter()
         assert len(list(decide_open(batch, [0, 1, 2, 3]))) == 4
         assert 0 < sum(batch.seconds) <= time.perf_counter() - start
@@ -214,6 +237,9 @@ class Failing:
         self.error, self.fits, self.only, self.sizes = error, fits, only, []
         self.whole = complete._search
         monkeypatch.setattr(complete, "_search", self)
+        monkeypatch.setattr(
+            gc, "collect", lambda: 0
+        )  # slow among many tests; see `test_memory`
 
     def __call__(self, batch: Batch, k: int, chosen: SearchSettings, budget: Budget) -> Steps[tuple[SearchResult, str]]:
         self.sizes.append(chosen.batch_size)
@@ -251,7 +277,7 @@ class TestFailures:
 
     def test_side_by_side_it_costs_this_instance_alone_too(self, kinked, monkeypatch):
         search = Failing(monkeypatch, MemoryError("no"), fits=16, only=1)
-        batch = Batch(kinked(0.001), settings(), MIDDLE.repeat(3, 1), torch.zeros(3).long(), range(3))
+        batch = batch_of(kinked(0.001), settings(), MIDDLE.repeat(3, 1), [0] * 3)
         assert list(decide_open(batch, [0, 1, 2]))[-1] == 1
         assert [str(batch.result(k).verdict) for k in range(3)] == ["verified"] * 3
         assert search.sizes == [64, 64, 64, 32, 16]
@@ -268,7 +294,7 @@ class TestFailures:
 
 class TestCounterexamples:
     def test_points_outside_are_moved_into_the_box_first(self, compare):
-        batch = Batch(compare, settings(0.1), torch.tensor([[0.55, 0.45]]), torch.tensor([0]), [10])
+        batch = batch_of(compare, settings(), torch.tensor([[0.55, 0.45]]))
         found = complete._counterexample(batch, 0, torch.tensor([[-7.0, 9.0], [0.55, 0.45]]).double())
         box = batch.specification.box[:1]
         assert torch.equal(found, batch.counterexamples[0])
@@ -277,7 +303,7 @@ class TestCounterexamples:
         assert batch.margin[0] == pytest.approx(-0.1)
 
     def test_points_that_fool_only_outside_are_none(self, compare):
-        batch = Batch(compare, settings(0.1), torch.tensor([[0.9, 0.2]]), torch.tensor([0]), [10])
+        batch = batch_of(compare, settings(), torch.tensor([[0.9, 0.2]]))
         assert complete._counterexample(batch, 0, torch.tensor([[0.0, 1.0]])) is None
         assert batch.counterexamples == {} and batch.margin[0] == pytest.approx(0.5)
 
@@ -295,7 +321,7 @@ class TestCounterexamples:
         image = torch.rand(1, 1, 3, 3)
         module[3].bias -= module(image)[0] - torch.tensor([0.01, 0.0])
         subject = Subject.prepare(module, from_module(module, (1, 3, 3)), "cpu", False)
-        batch = decided(subject, image, [0], settings(0.5))
+        batch = decided(subject, image, [0], settings(), 0.5)
         assert status(batch) == ("falsified", "unsafe-bab")
         assert batch.counterexamples[0].shape == (1, 3, 3)
 
@@ -319,11 +345,12 @@ def test_every_verdict_is_the_truth(subject_of, method, double):
         images = torch.rand(8, 2, generator=torch.Generator().manual_seed(seed))
         labels = module(images).argmax(1)
         search = replace(SEARCH, branching=BranchingSettings("babsr"))
-        chosen = settings(0.12, search, method=method, incomplete=seed % 2 == 0, double=double)
-        results = list(verify_images(subject, images, labels, range(8), chosen))
+        chosen = settings(search, method=method, incomplete=seed % 2 == 0, double=double)
+        cases = cases_at(subject, images, labels, robustness=0.12)
+        results = list(verify_boxes(subject, cases, chosen))
         rows = robustness_rows(labels, 3, torch.float64)
         for k, result in enumerate(results):
-            box = Batch(subject, chosen, images, labels, range(8)).specification.box[k : k + 1]
+            box = Batch(subject, chosen, cases).specification.box[k : k + 1]
             least = float(exact_minima(subject.exact, box, rows[k]).min())
             assert abs(least) > 1e-5, "no close call"
             assert result.verdict == (Verdict.VERIFIED if least > 0 else Verdict.FALSIFIED), (seed, k, least)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from image_cases import cases_at
 
 from abcrown_graft.core.check import CoreError
 from abcrown_graft.geometry.robustness import Robustness
@@ -11,8 +14,9 @@ from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.verify import complete, completion, problem
+from abcrown_graft.verify.batches import verify_boxes
+from abcrown_graft.verify.case import Case
 from abcrown_graft.verify.problem import VerifySettings
-from abcrown_graft.verify.run import verify_images
 
 SEARCH = SearchSettings(alpha=AdamSettings(0), beta=AdamSettings(2))
 HIDDEN = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])
@@ -21,7 +25,7 @@ HIDDEN = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])
 
 def settings(name: str = "bab", **options) -> VerifySettings:
     chosen = {"attack": None, "search": SEARCH, "incomplete": False, "complete_verifier": name, **options}
-    return VerifySettings(0.1, **chosen)
+    return VerifySettings(**chosen)
 
 
 @pytest.fixture
@@ -37,8 +41,12 @@ def kinked(layers_of, subject_of):
 MIDDLE = torch.tensor([[0.5, 0.5]])
 
 
-def outcome(subject, chosen: VerifySettings, images=MIDDLE, specify=None) -> tuple[str, str]:
-    (found,) = verify_images(subject, images, torch.tensor([0]), [0], chosen, specify=specify)
+def outcome(subject, chosen: VerifySettings, images=MIDDLE, robustness: Robustness | float = 0.1) -> tuple[str, str]:
+    return decided(subject, chosen, *cases_at(subject, images, torch.tensor([0]), robustness=robustness))
+
+
+def decided(subject, chosen: VerifySettings, case: Case) -> tuple[str, str]:
+    (found,) = verify_boxes(subject, [case], chosen)
     return str(found.verdict), found.status
 
 
@@ -102,25 +110,25 @@ class TestSpecifications:
         """Around (0.9, 0.5) the gap of 0.3 is gone; the image itself is no counterexample of a box elsewhere."""
         lower, upper = torch.tensor([[0.4, 0.4]]).double(), torch.tensor([[0.5, 0.5]]).double()
         for image in (MIDDLE, torch.tensor([[0.9, 0.5]])):
-            specify = Robustness(None, lower=lower, upper=upper)
-            assert outcome(kinked(0.3), settings(), image, specify)[0] == "verified"
-            assert outcome(kinked(0.09), settings(), image, specify)[0] == "falsified"
+            robustness = Robustness(None, lower=lower, upper=upper)
+            assert outcome(kinked(0.3), settings(), image, robustness)[0] == "verified"
+            assert outcome(kinked(0.09), settings(), image, robustness)[0] == "falsified"
 
     def test_a_clause_of_two_literals(self, kinked):
         """Class 0 wins, or x = (0.4, 0.6) is not reached: y1 + offset is positive exactly where it is needed."""
-
-        def specify(images, labels, indices, outputs):
-            whole = Robustness(0.1)(images, labels, indices, outputs)
-            rows = torch.cat([whole.rows, -whole.rows], dim=2)
-            return Specification(whole.box, rows, torch.tensor([[[0.0, 0.01]]]).double())
-
-        assert outcome(kinked(0.1), settings())[0] == "falsified"
-        assert outcome(kinked(0.1), settings(), specify=specify)[0] == "verified", "y0 > y1 or y1 > y0 - 0.01"
-        assert outcome(kinked(0.1), settings(attack=None, incomplete=True), specify=specify)[0] == "verified"
+        subject = kinked(0.1)
+        (plain,) = cases_at(subject, MIDDLE, torch.tensor([0]))
+        (whole,) = plain.specifications
+        rows = torch.cat([whole.rows, -whole.rows], dim=2)
+        either = Specification(whole.box, rows, torch.tensor([[[0.0, 0.01]]]).double())
+        weaker = replace(plain, specifications=(either,))
+        assert decided(subject, settings(), plain)[0] == "falsified"
+        assert decided(subject, settings(), weaker)[0] == "verified", "y0 > y1 or y1 > y0 - 0.01"
+        assert decided(subject, settings(attack=None, incomplete=True), weaker)[0] == "verified"
 
     @pytest.mark.parametrize("kind, verdict", [("runnerup", "falsified"), ("clean-acc", "verified")])
     def test_kinds(self, kinked, kind, verdict):
-        assert outcome(kinked(0.15), settings(robustness_type=kind))[0] == verdict
+        assert outcome(kinked(0.15), settings(), robustness=Robustness(0.1, kind))[0] == verdict
 
 
 class TestTheCoreIsTested:
@@ -148,16 +156,17 @@ class TestTheCoreIsTested:
     @pytest.mark.parametrize("test_core", [False, True])
     def test_wrong_ones_are_errors(self, kinked, wrong, test_core):
         """All of them: the first one does not make the others right."""
-        images, labels = MIDDLE.repeat(3, 1), torch.zeros(3, dtype=torch.long)
-        for found in verify_images(kinked(0.15), images, labels, range(3), settings(test_core=test_core)):
+        subject = kinked(0.15)
+        cases = cases_at(subject, MIDDLE.repeat(3, 1), torch.zeros(3, dtype=torch.long))
+        for found in verify_boxes(subject, cases, settings(test_core=test_core)):
             assert found.verdict == "error" and CoreError.__name__ in found.reason
             assert "differs from its network by 0.1" in found.reason
 
     @pytest.mark.parametrize("test_core, count", [(False, 1), (True, 3)])
     def test_the_first_one_of_a_network_or_all(self, kinked, checks, test_core, count):
-        images, labels = MIDDLE.repeat(3, 1), torch.zeros(3, dtype=torch.long)
         subject = kinked(0.2001)
-        for _ in verify_images(subject, images, labels, range(3), settings(test_core=test_core)):
+        cases = cases_at(subject, MIDDLE.repeat(3, 1), torch.zeros(3, dtype=torch.long))
+        for _ in verify_boxes(subject, cases, settings(test_core=test_core)):
             pass
         assert len(checks) == count
         outcome(subject, settings())

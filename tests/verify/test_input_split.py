@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from image_cases import cases_at
 
 from abcrown_graft.search import box_task, turns
 from abcrown_graft.search.bab import SearchResult, SearchSettings
@@ -13,9 +14,9 @@ from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.optimize import AdamSettings
 from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify import complete, completion
+from abcrown_graft.verify.batches import verify_boxes
 from abcrown_graft.verify.complete import decide_open
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
-from abcrown_graft.verify.run import verify_images
 
 SEARCH = SearchSettings(64, alpha=AdamSettings(10, 0.1, 0.05), beta=AdamSettings(5, 0.05, 0.1))
 ALONE = InputSplit(2, alone=True)
@@ -23,11 +24,11 @@ MIDDLE = torch.tensor([[0.5, 0.5]])
 
 
 def settings(split: InputSplit | None = ALONE, **options) -> VerifySettings:
-    return VerifySettings(0.1, **{"attack": None, "search": SEARCH, "incomplete": False, **options}, input_split=split)
+    return VerifySettings(**{"attack": None, "search": SEARCH, "incomplete": False, **options}, input_split=split)
 
 
 def decided(subject: Subject, chosen: VerifySettings) -> Batch:
-    batch = Batch(subject, chosen, MIDDLE, torch.tensor([0]), [10])
+    batch = Batch(subject, chosen, cases_at(subject, MIDDLE, torch.tensor([0]), [10]))
     assert list(decide_open(batch, [0])) == [0]
     return batch
 
@@ -140,10 +141,11 @@ class TestWhatIsSplit:
 def test_side_by_side_verdicts_are_those_of_one_by_one(kinked):
     images = torch.cat([MIDDLE + 0.03 * k for k in range(-4, 5)])
     for height, verdicts in ((0.001, {"verified"}), (-0.001, {"verified", "falsified"})):
+        subject = kinked(height)
+        cases = cases_at(subject, images, torch.zeros(9).long())
         found = [
-            {r.index: (str(r.verdict), r.status) for r in verify_images(
-                kinked(height), images, torch.zeros(9).long(), range(9), settings(search_together=count))}
+            {r.index: (str(r.verdict), r.status) for r in verify_boxes(subject, cases, settings(search_together=count))}
             for count in (1, 4, 9)
-        ]  # fmt: skip
+        ]
         assert found[0] == found[1] == found[2]
         assert {verdict for verdict, _ in found[0].values()} == verdicts

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_cases import cases_at
 from sample_cores import exact_minima
 from scipy.sparse import csr_array
 from torch import Tensor, nn
@@ -30,8 +31,8 @@ from abcrown_graft.network.trace import from_module
 from abcrown_graft.network.translation import Call, call_rule
 from abcrown_graft.search.bab import SearchSettings
 from abcrown_graft.search.optimize import AdamSettings
+from abcrown_graft.verify.batches import verify_boxes
 from abcrown_graft.verify.problem import Subject, VerifySettings
-from abcrown_graft.verify.run import verify_images
 
 Shape = tuple[int, ...]
 
@@ -41,6 +42,7 @@ class CumSum(op.NonNegative, op.WithoutWindows):
     """Sums of the first numbers of a vector."""
 
     element_wise = True
+    roundings = 8
     mixes = True
     copies = True
 
@@ -103,13 +105,14 @@ IMAGES = torch.rand(12, 2, generator=torch.Generator().manual_seed(0))
 def test_verdicts_are_the_truth_for_networks_with_a_new_affine_operator(module: nn.Module, verifier: str) -> None:
     subject = Subject.prepare(module, from_module(module, (2,)), "cpu", False)
     labels = module(IMAGES).argmax(1)
-    chosen = VerifySettings(0.15, attack=None, search=SEARCH, complete_verifier=verifier)
-    specification = Robustness(0.15)(IMAGES, labels, range(12), module(IMAGES))
+    chosen = VerifySettings(attack=None, search=SEARCH, complete_verifier=verifier)
+    specification = Robustness(0.15)(IMAGES, labels, range(12), 2)
     truth = [
         float(exact_minima(subject.exact, specification.box[k : k + 1], specification.rows[k].flatten(0, 1)).min())
         for k in range(12)
     ]
-    found = [str(r.verdict) for r in verify_images(subject, IMAGES, labels, range(12), chosen)]
+    cases = cases_at(subject, IMAGES, labels, robustness=0.15)
+    found = [str(r.verdict) for r in verify_boxes(subject, cases, chosen)]
     assert found == ["verified" if least > 0 else "falsified" for least in truth]
     assert set(found) == {"verified", "falsified"} and min(map(abs, truth)) > 1e-5
 
@@ -206,9 +209,9 @@ class TestAnActivationThatIsNotPiecewiseLinear:
         network = Network((*nodes, out, Node("both", op.Linear(both, 0 * both[:, 0]), ("out",), (2,))))
         subject = Subject.prepare(Model(), network, "cpu", False)
         image = torch.tensor([[1.0]])
-        specify = Robustness(None, lower=curved[1].lower, upper=curved[1].upper)
-        chosen = VerifySettings(None, attack=None, search=SEARCH, incomplete=incomplete)
-        (found,) = verify_images(subject, image, torch.tensor([0]), [0], chosen, specify=specify)
+        robustness = Robustness(None, lower=curved[1].lower, upper=curved[1].upper)
+        chosen = VerifySettings(attack=None, search=SEARCH, incomplete=incomplete)
+        (found,) = verify_boxes(subject, cases_at(subject, image, torch.tensor([0]), robustness=robustness), chosen)
         assert found.verdict == "error" and "UnsupportedError: s: activation Sigmoid" in found.reason
 
 

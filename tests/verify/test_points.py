@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from image_cases import cases_at
 from torch import Tensor, nn
 
 from abcrown_graft.geometry.box import Box
@@ -15,8 +16,8 @@ from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 IMAGES, LABELS = torch.tensor([[0.6, 0.5], [0.5, 0.6]]), torch.tensor([0, 1])
 
 
-def batch_of(subject: Subject, specify: Robustness | None = None) -> Batch:
-    return Batch(subject, VerifySettings(0.25), IMAGES, LABELS, [0, 1], specify)
+def batch_of(subject: Subject, robustness: Robustness | float = 0.25) -> Batch:
+    return Batch(subject, VerifySettings(), cases_at(subject, IMAGES, LABELS, robustness=robustness))
 
 
 class Moody(nn.Module):

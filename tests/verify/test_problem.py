@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from image_cases import cases_at
 from torch import nn
 
 from abcrown_graft.bounds.propagate import bound_network
@@ -12,7 +13,8 @@ from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 
 def batch_of(subject: Subject, count: int = 4, **settings) -> Batch:
     images = torch.rand(count, 2, generator=torch.Generator().manual_seed(0))
-    return Batch(subject, VerifySettings(0.1, **settings), images, torch.arange(count) % 2, range(10, 10 + count))
+    cases = cases_at(subject, images, torch.arange(count) % 2, range(10, 10 + count))
+    return Batch(subject, VerifySettings(**settings), cases)
 
 
 class Clock:
@@ -45,7 +47,7 @@ def test_the_search_has_its_precision_and_the_decision_is_in_float64(subject_of,
     weight = subject.network.output.operator.weight
     assert weight.dtype == batch.approximate.box.lower.dtype == batch.approximate.rows.dtype == dtype
     assert subject.exact.output.operator.weight.dtype == batch.specification.box[:1].lower.dtype == torch.float64
-    assert subject.module[0].weight.dtype == batch.images.dtype == torch.float32
+    assert subject.module[0].weight.dtype == batch.inputs.dtype == torch.float32
 
 
 def test_the_module_is_put_in_evaluation_mode(subject_of):
@@ -104,10 +106,10 @@ def test_time_is_over_when_an_instances_share_exceeds_what_it_has_left(subject, 
     reached = []
     with batch.shared_time():
         clock.now += 5.0
-        batch.checkpoint()
+        batch.raise_if_late()
         clock.now += 2.0
         reached.append(batch.late())
-        batch.checkpoint()
+        batch.raise_if_late()
         reached.append("more work")
     assert reached == [True], "the body ends there, and that is no error"
     assert batch.seconds == [3.5, batch.settings.timeout + 0.5]

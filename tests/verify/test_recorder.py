@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from image_cases import cases_at
 from torch import nn
 
 from abcrown_graft.attack.pgd import PGDSettings
@@ -16,9 +17,9 @@ from abcrown_graft.masks.dump import InstabilityDump, load
 from abcrown_graft.models.load import LoadedModel, prepare
 from abcrown_graft.nn.surgery import graft
 from abcrown_graft.verdict import InstanceResult
+from abcrown_graft.verify.batches import verify_boxes
 from abcrown_graft.verify.problem import Subject, VerifySettings
 from abcrown_graft.verify.recorder import InstabilityRecorder
-from abcrown_graft.verify.run import verify_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,9 +67,9 @@ def recorder(path, model, method="crown", population="correct", **about) -> Inst
 
 
 def verify(model, images, labels, watcher, indices=INDICES, batch_size=5, **options) -> list[InstanceResult]:
-    settings = VerifySettings(EPSILON, attack=PGDSettings(steps=10, restarts=3), batch_size=batch_size, **options)
+    settings = VerifySettings(attack=PGDSettings(steps=10, restarts=3), batch_size=batch_size, **options)
     subject = Subject.prepare(model.module, model.network, "cpu", False)
-    return list(verify_images(subject, images, labels, indices, settings, watcher))
+    return list(verify_boxes(subject, cases_at(subject, images, labels, indices, EPSILON), settings, watcher))
 
 
 def population(name: str, results: list[InstanceResult]) -> list[int]:
@@ -123,9 +124,10 @@ def test_recording_changes_no_verdict(model, images, labels, path, name):
 
 def test_the_dump_is_on_the_disk_after_each_batch(model, images, labels, path):
     watcher = recorder(path, model, population="all")
-    settings = VerifySettings(EPSILON, attack=None, batch_size=5)
+    settings = VerifySettings(attack=None, batch_size=5)
     subject = Subject.prepare(model.module, model.network, "cpu", False)
-    counted = [load(path).n for _ in verify_images(subject, images, labels, INDICES, settings, watcher)]
+    cases = cases_at(subject, images, labels, INDICES, EPSILON)
+    counted = [load(path).n for _ in verify_boxes(subject, cases, settings, watcher)]
     assert counted == [5] * 5 + [10] * 5 + [15] * 5 + [20] * 5 + [24] * 4
 
 
@@ -158,7 +160,7 @@ def test_a_batch_that_runs_out_of_memory_after_it_was_counted_counts_once(model,
     whole = stages.confirmed_margins
 
     def too_large(batch, positions, method):
-        if len(batch.images) > 2:
+        if len(batch.cases) > 2:
             raise MemoryError
         return whole(batch, positions, method)
 

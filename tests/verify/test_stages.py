@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from image_cases import cases_at
 from torch import nn
 
 from abcrown_graft.attack import pgd
 from abcrown_graft.attack.pgd import AttackResult, PGDSettings
-from abcrown_graft.geometry import specification
+from abcrown_graft.bounds import literals
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.verdict import InstanceResult, Verdict
@@ -22,17 +23,25 @@ ATTACK = PGDSettings(steps=15, restarts=4)
 CORRECT = torch.tensor([[0.8, 0.2]])
 
 
-def settings(epsilon: float = 0.1, **options) -> VerifySettings:
-    return VerifySettings(epsilon, **{"attack": ATTACK, **options})
+def settings(**options) -> VerifySettings:
+    return VerifySettings(**{"attack": ATTACK, **options})
 
 
-def batch_of(subject: Subject, images: torch.Tensor, labels: list[int], chosen: VerifySettings) -> Batch:
-    return Batch(subject, chosen, images, torch.tensor(labels), range(len(labels)))
+def batch_of(
+    subject: Subject, images: torch.Tensor, labels: list[int], chosen: VerifySettings, epsilon: float = 0.1
+) -> Batch:
+    return Batch(subject, chosen, cases_at(subject, images, torch.tensor(labels), robustness=epsilon))
 
 
-def through(subject: Subject, images: torch.Tensor, labels: list[int], chosen: VerifySettings | None = None) -> Batch:
+def through(
+    subject: Subject,
+    images: torch.Tensor,
+    labels: list[int],
+    chosen: VerifySettings | None = None,
+    epsilon: float = 0.1,
+) -> Batch:
     """The batch after the whole cascade, without search."""
-    batch = batch_of(subject, images, labels, chosen or settings())
+    batch = batch_of(subject, images, labels, chosen or settings(), epsilon)
     for stage in cascade(batch.settings):
         stage(batch)
     for k in batch.open():
@@ -41,7 +50,7 @@ def through(subject: Subject, images: torch.Tensor, labels: list[int], chosen: V
 
 
 def results_of(batch: Batch) -> list[InstanceResult]:
-    return [batch.result(k) for k in range(len(batch.images))]
+    return [batch.result(k) for k in range(len(batch.cases))]
 
 
 def decided(subject: Subject, images: torch.Tensor, labels: list[int], chosen=None) -> list[InstanceResult]:
@@ -125,7 +134,7 @@ def test_verdicts_agree_with_a_dense_grid(subject_of, seed, double):
     subject = subject_of(module, double=double)
     images = torch.rand(24, 2, generator=torch.Generator().manual_seed(seed))
     labels = module(images).argmax(1).tolist()
-    batch = through(subject, images, labels, settings(0.06, double=double))
+    batch = through(subject, images, labels, settings(double=double), 0.06)
     box = batch.specification.box
     axis = torch.linspace(0, 1, 61, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
@@ -186,7 +195,7 @@ class TestRounding:
         eighths = torch.arange(256) / 255
         generator = torch.Generator().manual_seed(0)
         images = torch.stack([torch.rand(512, generator=generator), eighths.repeat(2), torch.full((512,), epsilon)])
-        batch = batch_of(subject, images, [0, 0, 0], settings(epsilon))
+        batch = batch_of(subject, images, [0, 0, 0], settings(), epsilon)
         box, loose = batch.specification.box[:3], Box(images - 2.0, images + 2.0)
         for points in (batch.approximate.box.lower, batch.approximate.box.upper, loose.lower, loose.upper, images):
             for given in (points, points.double()):
@@ -217,13 +226,13 @@ class TestNothingThatIsNotFiniteVerifies:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("place", ["search", "decision", "both"])
     def test_a_bound_that_is_not_finite(self, compare, monkeypatch, value, place):
-        whole = specification.margin_lower_bounds
+        whole = literals.margin_lower_bounds
 
         def broken(bounds, rows, method):
             wrong = place == "both" or (rows.dtype == torch.float64) == (place == "decision")
             return torch.full_like(whole(bounds, rows, method), value) if wrong else whole(bounds, rows, method)
 
-        monkeypatch.setattr(specification, "margin_lower_bounds", broken)
+        monkeypatch.setattr(literals, "margin_lower_bounds", broken)
         (found,) = decided(compare, CORRECT, [0])
         if (value, place) == (math.inf, "search"):
             assert found.verdict == Verdict.VERIFIED, "float64 alone decides"
@@ -235,7 +244,7 @@ class TestNothingThatIsNotFiniteVerifies:
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_one_bound_among_others_that_is_not_finite(self, layers_of, subject_of, monkeypatch, value):
         subject = subject_of(layers_of(([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [0.0, 0.0, 0.0])))
-        whole = specification.margin_lower_bounds
+        whole = literals.margin_lower_bounds
 
         def broken(bounds, rows, method):
             found = whole(bounds, rows, method).clone()
@@ -243,7 +252,7 @@ class TestNothingThatIsNotFiniteVerifies:
             return found
 
         assert decided(subject, CORRECT, [0])[0].verdict == Verdict.VERIFIED
-        monkeypatch.setattr(specification, "margin_lower_bounds", broken)
+        monkeypatch.setattr(literals, "margin_lower_bounds", broken)
         assert decided(subject, CORRECT, [0])[0].verdict == Verdict.UNKNOWN
 
     @pytest.mark.parametrize("value", [0.0, -0.0, -1e-300, math.nan, math.inf])

@@ -10,7 +10,7 @@ from torch import Tensor
 from abcrown_graft.config.config import Config
 from abcrown_graft.engines.abcrown.instances import pixels
 from abcrown_graft.engines.abcrown.statuses import Outcome, failed
-from abcrown_graft.verify.complete import failure
+from abcrown_graft.verify.failure import failure
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.points import fools_alone, inside_box
 from abcrown_graft.verify.problem import Batch
@@ -28,9 +28,9 @@ def confirmed(config: Config, batch: Batch, k: int, outcome: Outcome, example: T
         outcome: what α,β-CROWN says, which is `falsified`.
         example: its counterexample in normalised pixels, of as many elements as the image.
     """
-    if example is None or example.numel() != batch.images[k].numel():
+    if example is None or example.numel() != batch.inputs[k].numel():
         return failed(f"α,β-CROWN says {outcome.status!r} without a counterexample", outcome.seconds)
-    values = example.reshape(1, *batch.images.shape[1:]).to(batch.images.device)
+    values = example.reshape(1, *batch.inputs.shape[1:]).to(batch.inputs.device)
     point = inside_box(batch, [k], pixels(config, values))[0]
     try:
         with torch.no_grad():

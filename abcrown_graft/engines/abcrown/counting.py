@@ -18,12 +18,11 @@ def is_counted(recorder: InstabilityRecorder | None, batch: Batch, k: int) -> bo
         k: position of the image in the batch.
     """
     decided = batch.decisions.get(k)
-    if recorder is None or recorder.has(int(batch.indices[k])):
+    if recorder is None or recorder.has(batch.cases[k].index):
         return False
     if decided is not None and decided.verdict in (Verdict.ERROR, Verdict.OUT_OF_MEMORY):
         return False
-    correct = bool(batch.predicted[k] == batch.labels[k])
-    return {"all": True, "correct": correct, "bab": decided is None}[recorder.population]
+    return {"all": True, "correct": batch.is_right(k), "bab": decided is None}[recorder.population]
 
 
 def count_instability(recorder: InstabilityRecorder | None, finding: Finding) -> str | None:

@@ -19,18 +19,20 @@ def instance_tensors(config: Config, batch: Batch) -> dict[str, Tensor]:
     The normalised boxes are exact quotients, rounded outwards to float32, in which α,β-CROWN keeps them: they hold the
     exact ones. What is rounded to nearest are the images, where its attacks start.
     """
-    labels = batch.labels
-    box = normalized_box(batch.specification.box, *_normalization(config, batch.images)).to(dtype=torch.float32)
+    labels = torch.tensor([case.label for case in batch.cases], device=batch.inputs.device)
+    box = normalized_box(batch.specification.box, *_normalization(config, batch.inputs)).to(dtype=torch.float32)
     tensors = {
-        "images": normalised(config, batch.images).float(),
+        "images": normalised(config, batch.inputs).float(),
         "lower": box.lower,
         "upper": box.upper,
         "labels": labels,
         "runnerup": batch.outputs.scatter(1, labels.unsqueeze(1), -math.inf).argmax(1),
         "outputs": batch.outputs,
     }
-    targets = getattr(batch.specify, "targets", None)
-    return tensors if targets is None else tensors | {"targets": targets[torch.as_tensor(list(batch.indices))]}
+    if config["specification.robustness_type"] != "specify-target":
+        return tensors
+    # The only clause of such an image is the lead of its label over the target.
+    return tensors | {"targets": batch.specification.rows[:, 0, 0].argmin(1)}
 
 
 def normalised(config: Config, pixels: Tensor) -> Tensor:

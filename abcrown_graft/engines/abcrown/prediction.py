@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.verdict import Verdict
-from abcrown_graft.verify.complete import failure
+from abcrown_graft.verdict import NO_LABEL
+from abcrown_graft.verify.failure import failure, verdict_of
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch
 from abcrown_graft.verify.stages import clean_prediction
@@ -35,14 +35,14 @@ def decide_clean(batch: Batch, size: int) -> None:
         size: images at once.
     """
     with batch.shared_time():
-        prediction = predict(batch.subject.module, batch.images, size)
+        prediction = predict(batch.subject.module, batch.inputs, size)
         batch.outputs = prediction.outputs
         for k, error in prediction.failures.items():
-            verdict = Verdict.OUT_OF_MEMORY if is_out_of_memory(error) else Verdict.ERROR
+            verdict = verdict_of(error)
             batch.decide(k, verdict, str(verdict), failure(error))
     if batch.open():
         clean_prediction(batch)
-    batch.predicted[list(prediction.failures)] = -1
+    batch.predicted[list(prediction.failures)] = NO_LABEL
 
 
 def predict(model: nn.Module, images: Tensor, size: int) -> Prediction:

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from abcrown_graft.assembly import effort
-from abcrown_graft.assembly.subjects import OpenNetwork, make_case, open_onnx
+from abcrown_graft.assembly.open_networks import OpenNetwork, make_case, open_onnx
 from abcrown_graft.config.load import load_config
 from abcrown_graft.errors import ModelError
 from abcrown_graft.formats.vnnlib.interface import Interface
 from abcrown_graft.formats.vnnlib.read import read_property
 from abcrown_graft.verdict import Verdict
+from abcrown_graft.verify.cases import verify_cases
 from abcrown_graft.verify.problem import VerifySettings
-from abcrown_graft.verify.properties import verify_properties
+from abcrown_graft.verify.runner import original_output
 
 DEVICE = "cpu"
 
@@ -76,7 +76,7 @@ def verify_query(
     _check_consent(path, wanted.interface, as_real)
     case = replace(case, spent=time.perf_counter() - started)
     found: dict[int, Tensor] = {}
-    (result,) = verify_properties(network.subject, [case], settings, network.dtype, found.__setitem__)
+    (result,) = verify_cases(network.subject, [case], settings, None, found.__setitem__)
     if result.verdict is Verdict.FALSIFIED:
         return Answer(result.verdict, wanted.interface, *_assignment(network, found[case.index]))
     return Answer(result.verdict, wanted.interface, reason=result.reason)
@@ -104,6 +104,4 @@ def _check_consent(path: Path, interface: Interface, as_real: bool) -> None:
 
 def _assignment(network: OpenNetwork, point: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The counterexample and its outputs, both flat, in the precision of the file."""
-    with torch.no_grad():
-        output = network.subject.module(point.unsqueeze(0))[0].to(point.dtype)
-    return point.flatten().numpy(), output.flatten().numpy()
+    return point.flatten().numpy(), original_output(network.subject, point).flatten().numpy()

@@ -110,16 +110,6 @@ def check_against_onnxruntime(
     return float(difference.max())
 
 
-def run_onnxruntime(network: OnnxNetwork, path: str | os.PathLike[str], points: Tensor) -> Tensor:
-    """The file's outputs `(n, outputs)` in float64 at points `(n, *network input shape)`, one by one.
-
-    Raises:
-        UnsupportedError: onnxruntime is not installed.
-        ModelError: it refuses the file.
-    """
-    return OnnxruntimeModule(network, path)(points)
-
-
 def _session(path: Path) -> Any:
     try:
         import onnxruntime

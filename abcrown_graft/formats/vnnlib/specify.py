@@ -30,16 +30,15 @@ def to_specification(queries: Sequence[Query], shape: Sequence[int] | None = Non
     shape = (len(queries[0].lower),) if shape is None else tuple(shape)
     if any(len(query.lower) != np.prod(shape, dtype=int) for query in queries):
         raise ValueError(f"a query has {len(queries[0].lower)} inputs, the shape is {tuple(shape)}")
-    literals = max(1, *(len(clause.offsets) for query in queries for clause in query.unsafe))
-    clauses = max(len(query.unsafe) for query in queries)
-    padded = [[_padded(clause, literals) for clause in query.unsafe] for query in queries]
-    filled = [[*some, *[some[-1]] * (clauses - len(some))] for some in padded]
-    lower, upper = (np.stack(bounds) for bounds in zip(*((q.lower, q.upper) for q in queries), strict=True))
-    return Specification(
-        Box(torch.from_numpy(lower).view(-1, *shape), torch.from_numpy(upper).view(-1, *shape)),
-        torch.from_numpy(np.stack([[rows for rows, _ in some] for some in filled])),
-        torch.from_numpy(np.stack([[offsets for _, offsets in some] for some in filled])),
-    )
+    return Specification.cat([_specification(query, shape) for query in queries])
+
+
+def _specification(query: Query, shape: tuple[int, ...]) -> Specification:
+    literals = max(1, *(len(clause.offsets) for clause in query.unsafe))
+    padded = [_padded(clause, literals) for clause in query.unsafe]
+    rows, offsets = (torch.from_numpy(np.stack(tensors)).unsqueeze(0) for tensors in zip(*padded, strict=True))
+    lower, upper = (torch.from_numpy(np.array(bound)).view(1, *shape) for bound in (query.lower, query.upper))
+    return Specification(Box(lower, upper), rows, offsets)
 
 
 def _padded(clause: Clause, literals: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ class Add(NonNegative):
     """Sum of two tensors of one shape."""
 
     element_wise = True
+    roundings = 1
     mixes = True
     copies = False
 

@@ -36,6 +36,10 @@ class AvgPool2d(NonNegative):
         """Of the kernel."""
         return self.kernel[0] * self.kernel[1]
 
+    @property
+    def roundings(self) -> int:
+        return self.size + 1
+
     def value(self, *inputs: Tensor) -> Tensor:
         (x,) = inputs
         return functional.avg_pool2d(x, self.kernel, self.stride, self.padding)

@@ -25,6 +25,7 @@ class Concat(NonNegative):
     axis: int
 
     element_wise = False
+    roundings = 0
     mixes = False
     copies = False
 

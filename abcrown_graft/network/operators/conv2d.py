@@ -41,6 +41,10 @@ class Conv2d(AffineOperator):
     copies = True
 
     @property
+    def roundings(self) -> int:
+        return self.fan_in + 1
+
+    @property
     def fan_in(self) -> int:
         return self.weight[0].numel()
 

@@ -32,6 +32,7 @@ class GraftedReLU(Activation):
     hinge = Hinge(slope=0.0, gain=1.0)
     monotone = False  # lines may fall
     graftable = True
+    roundings = 8
 
     @property
     def grafted(self) -> Tensor:

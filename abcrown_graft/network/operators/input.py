@@ -18,6 +18,7 @@ class Input(Operator):
     """The network's input: nothing is computed here."""
 
     element_wise = False
+    roundings = 0
     value = interval = magnitude = longest_sum = write_onnx = _refuse
 
     def takes_windows(self, shape: Shape) -> bool:

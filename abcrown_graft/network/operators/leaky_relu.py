@@ -27,6 +27,7 @@ class LeakyReLU(Activation):
     kinks = (0.0,)
     monotone = True
     graftable = False
+    roundings = 8
 
     @property
     def hinge(self) -> Hinge:

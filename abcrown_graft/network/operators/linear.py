@@ -31,6 +31,10 @@ class Linear(WithoutWindows):
     copies = True
 
     @property
+    def roundings(self) -> int:
+        return self.fan_in + 1
+
+    @property
     def fan_in(self) -> int:
         return self.weight.shape[1]
 

@@ -12,7 +12,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.onnx_writer import OnnxWriter
 
 Shape = tuple[int, ...]
+Self = TypeVar("Self", bound="Operator")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Operator:
             raise TypeError(f"operator {cls.__name__} does not define {', '.join(lacking)}")
         cls.is_complete = not abstract
 
-    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def map_tensors(self: Self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same operator with `function` applied to each of its tensors."""
         changed = {name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return dataclasses.replace(self, **changed) if changed else self
@@ -81,6 +82,14 @@ class Operator:
 
         Args:
             input_shapes, shape: of the inputs and of the output.
+        """
+
+    @property
+    @abstractmethod
+    def roundings(self) -> int:
+        """How often a term of an output is rounded where `value` is computed: as a product, and in partial sums.
+
+        0: numbers are only moved or chosen. What a module computes for a constant of the operator counts too.
         """
 
     @abstractmethod

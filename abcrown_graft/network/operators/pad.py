@@ -26,6 +26,7 @@ class Pad(NonNegative):
     amounts: tuple[int, ...]
 
     element_wise = False
+    roundings = 0
     mixes = False
     copies = False
 

@@ -25,6 +25,7 @@ class ReLU(Activation):
     hinge = Hinge(slope=0.0, gain=1.0)
     monotone = True
     graftable = True
+    roundings = 0
 
     def value(self, *inputs: Tensor) -> Tensor:
         (z,) = inputs

@@ -23,6 +23,7 @@ class Reshape(NonNegative, WithoutWindows):
     shape: tuple[int, ...]
 
     element_wise = False
+    roundings = 0
     mixes = False
     copies = False
     keeps_numbers = True

@@ -28,6 +28,7 @@ class Scale(AffineOperator):
     shift: Tensor
 
     element_wise = True
+    roundings = 8
     mixes = False
     copies = False
     fan_in = None

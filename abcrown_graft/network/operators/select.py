@@ -26,6 +26,7 @@ class Select(NonNegative, WithoutWindows):
     index: Tensor
 
     element_wise = False
+    roundings = 0
     mixes = False
 
     @property

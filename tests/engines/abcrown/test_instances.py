@@ -11,6 +11,7 @@ import torch
 from abcrown_graft.config.load import load_config
 from abcrown_graft.engines.abcrown.instances import instance_tensors, normalised, pixels
 from abcrown_graft.geometry.robustness import Robustness
+from abcrown_graft.verify.case import image_cases
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
@@ -26,9 +27,9 @@ class Model(torch.nn.Module):
 
 def batch(specify: Robustness, labels: tuple[int, ...] = (3, 0, 2)) -> Batch:
     torch.manual_seed(0)
-    subject = Subject(Model(), SimpleNamespace(), SimpleNamespace())
+    subject = Subject(Model(), SimpleNamespace(device="cpu"), SimpleNamespace())
     images = torch.rand(len(labels), 3, 4, 4)
-    return Batch(subject, VerifySettings(0.1), images, torch.tensor(labels), [5, 1, 0], specify)
+    return Batch(subject, VerifySettings(), list(image_cases(images, torch.tensor(labels), [5, 1, 0], specify, 4)))
 
 
 def test_the_box_holds_the_exact_one_and_hardly_more() -> None:
@@ -66,9 +67,10 @@ def test_given_bounds_are_those_of_the_image() -> None:
 
 def test_runner_up_and_targets_are_those_of_the_image() -> None:
     specify = Robustness(0.1, "specify-target", targets=torch.tensor([1, 3, 9, 9, 9, 2]))
-    tensors = instance_tensors(CONFIG, batch(specify))
+    config = CONFIG.replace({"specification.robustness_type": "specify-target"})
+    tensors = instance_tensors(config, batch(specify, (3, 0, 3)))
     assert tensors["targets"].tolist() == [2, 3, 1]
-    assert tensors["runnerup"].tolist() == [2, 3, 3], "class 3 has the largest score, then class 2"
+    assert tensors["runnerup"].tolist() == [2, 3, 2], "class 3 has the largest score, then class 2"
     assert "targets" not in instance_tensors(CONFIG, batch(Robustness(0.1)))
 
 

@@ -24,8 +24,9 @@ from abcrown_graft.formats.onnx import reader
 from abcrown_graft.formats.onnx.export import export_onnx
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.verdict import Verdict
+from abcrown_graft.verify.case import Case
+from abcrown_graft.verify.cases import NOT_EXACT, verify_cases
 from abcrown_graft.verify.problem import Subject, VerifySettings
-from abcrown_graft.verify.properties import NOT_EXACT, Case, verify_properties
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,9 +144,9 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[VerifySettings]:
 
     def watched(subject: Subject, cases: Sequence[Case], settings: VerifySettings, *others: Any) -> Any:
         seen.append(settings)
-        return verify_properties(subject, cases, settings, *others)
+        return verify_cases(subject, cases, settings, *others)
 
-    monkeypatch.setattr(query, "verify_properties", watched)
+    monkeypatch.setattr(query, "verify_cases", watched)
     return seen
 
 
@@ -158,7 +159,7 @@ def test_it_tries_as_hard_as_the_command(network: Path, tmp_path: Path, used: li
 
 
 def test_settings_are_used_but_for_their_timeout(network: Path, tmp_path: Path, used: list[VerifySettings]) -> None:
-    settings = VerifySettings(None, method="interval", attack=None, timeout=1e-9, seed=7, double=True)
+    settings = VerifySettings(method="interval", attack=None, timeout=1e-9, seed=7, double=True)
     answer = verify_query(network, written(tmp_path, HEAD + BOX + "(assert (>= Y_0 9.0))"), 60, settings)
     assert (answer.verdict, used) == (Verdict.VERIFIED, [replace(settings, timeout=60)])
 

@@ -19,7 +19,7 @@ from abcrown_graft import __version__
 from abcrown_graft.errors import ModelError, UnsupportedError
 from abcrown_graft.formats.onnx.export import DEFAULT_OPSET, OPSETS, export_onnx, onnx_model
 from abcrown_graft.formats.onnx.reader import read_onnx
-from abcrown_graft.formats.onnx.runtime import run_onnxruntime
+from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule
 from abcrown_graft.network.fingerprint import weights_fingerprint
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
@@ -49,7 +49,7 @@ def assert_round_trip(network: Network, path: Path, points: Tensor, opset: int =
     export_onnx(network, path, opset)
     found = read_onnx(path)
     expected = evaluate(network, points.to(network.dtype)).double()
-    assert_close(run_onnxruntime(found, path, points.float()), expected)
+    assert_close(OnnxruntimeModule(found, path)(points.float()), expected)
     assert_close(evaluate(found.network, points.double()), expected)
     assert dict(found.network.sites) == dict(network.sites)
     assert all(torch.equal(found.network.grafted_mask(s), network.grafted_mask(s)) for s in network.sites)

@@ -9,7 +9,7 @@ import torch
 
 from abcrown_graft.formats.onnx.export import export_onnx, onnx_model
 from abcrown_graft.formats.onnx.reader import read_onnx
-from abcrown_graft.formats.onnx.runtime import run_onnxruntime
+from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network, Node
@@ -68,7 +68,7 @@ def test_onnxruntime_and_the_reader_agree_with_the_operator(name: str, opset: in
     points = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
     found, expected = read_onnx(path), evaluate(network, points).flatten(1).double()
     assert expected.abs().max() > 0.1
-    assert torch.allclose(run_onnxruntime(found, path, points), expected, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(OnnxruntimeModule(found, path)(points), expected, rtol=1e-5, atol=1e-5)
     assert torch.allclose(evaluate(found.network, points.double()), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_two_branches(operator: op.Operator, shape: tuple[int, ...], tmp_path: P
     network, path, points = Network(nodes), tmp_path / "n.onnx", numbers(1, *IMAGE)
     export_onnx(network, path)
     expected = evaluate(network, points).flatten(1).double()
-    assert torch.allclose(run_onnxruntime(read_onnx(path), path, points), expected, atol=1e-6)
+    assert torch.allclose(OnnxruntimeModule(read_onnx(path), path)(points), expected, atol=1e-6)
 
 
 def test_scalings_by_one_and_shifts_by_zero_are_not_written() -> None:

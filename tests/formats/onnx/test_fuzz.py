@@ -17,7 +17,7 @@ from onnx_models import box_around, integers, model_of, node, weights
 from abcrown_graft.bounds.propagate import bound_network
 from abcrown_graft.errors import AbcrownGraftError
 from abcrown_graft.formats.onnx.reader import OnnxNetwork, read_onnx
-from abcrown_graft.formats.onnx.runtime import run_onnxruntime
+from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.network.forward import evaluate
 
@@ -171,7 +171,7 @@ def assert_read_or_refused(content: bytes, folder: Path) -> None:
         return
     points = box_around(found, batch=4).lower.float()
     try:
-        theirs = run_onnxruntime(found, path, points)
+        theirs = OnnxruntimeModule(found, path)(points)
     except AbcrownGraftError as error:
         assert "onnxruntime cannot run it" in str(error) and "\n" not in str(error)
         return
@@ -195,4 +195,4 @@ def test_the_models_themselves_are_read(tmp_path: Path):
         path.write_bytes(content)
         found = read_onnx(path)
         points = box_around(found).lower.float()
-        assert_same(found, points, run_onnxruntime(found, path, points))
+        assert_same(found, points, OnnxruntimeModule(found, path)(points))

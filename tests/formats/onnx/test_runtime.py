@@ -13,7 +13,7 @@ from onnx_models import box_around, model_of, node, saved, weights
 
 from abcrown_graft.errors import ModelError, UnsupportedError
 from abcrown_graft.formats.onnx.reader import OnnxNetwork, read_onnx
-from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule, check_against_onnxruntime, run_onnxruntime
+from abcrown_graft.formats.onnx.runtime import OnnxruntimeModule, check_against_onnxruntime
 from abcrown_graft.geometry.box import Box
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,7 +75,7 @@ class TestWithOnnxruntime:
         points = torch.rand(3, 2, 2, dtype=torch.float64)
         outputs = module(points)
         assert outputs.dtype == torch.float64 and outputs.shape == (3, 3)
-        assert torch.equal(outputs, run_onnxruntime(found, path, points.float().reshape(3, 4)))
+        assert torch.equal(outputs, OnnxruntimeModule(found, path)(points.float().reshape(3, 4)))
         assert check_against_onnxruntime(found, path, box_around(found), module=module) < 1e-6
 
     def test_one_that_was_opened_is_asked_again(self, path: Path):
@@ -93,7 +93,7 @@ class TestWithOnnxruntime:
         found = read_onnx(path)
         points = torch.eye(4)
         expected = torch.from_numpy(weights(4, 3)).double().relu()
-        assert torch.equal(run_onnxruntime(found, path, points), expected)
+        assert torch.equal(OnnxruntimeModule(found, path)(points), expected)
 
 
 def test_without_onnxruntime_it_is_named(path: Path, monkeypatch: pytest.MonkeyPatch):

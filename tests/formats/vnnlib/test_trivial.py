@@ -48,7 +48,7 @@ HOLDS = {
 @pytest.mark.parametrize(("lines", "told"), HOLDS.values(), ids=HOLDS)
 def test_every_network_has_it(lines: list[str], told: str) -> None:
     found = remark(*lines)
-    assert found.holds
+    assert found is not None and found.holds
     assert told in found.text
     assert found.text.endswith(": there is no counterexample, and every network has the property (unsat)")
     assert "\n" not in found.text
@@ -67,7 +67,7 @@ VIOLATED = {
 @pytest.mark.parametrize("lines", VIOLATED.values(), ids=VIOLATED)
 def test_no_network_has_it(lines: list[str]) -> None:
     found = remark(*lines)
-    assert not found.holds and found.line == 2
+    assert found is not None and not found.holds and found.line == 2
     consequence = "every input of the box is a counterexample, and no network has the property (sat)"
     assert found.text == f"line 2 allows every output: {consequence}"
 
