@@ -237,9 +237,7 @@ class Failing:
         self.error, self.fits, self.only, self.sizes = error, fits, only, []
         self.whole = complete._search
         monkeypatch.setattr(complete, "_search", self)
-        monkeypatch.setattr(
-            gc, "collect", lambda: 0
-        )  # slow among many tests; see `test_memory`
+        monkeypatch.setattr(gc, "collect", lambda: 0)  # slow among many tests; see `test_memory`
 
     def __call__(self, batch: Batch, k: int, chosen: SearchSettings, budget: Budget) -> Steps[tuple[SearchResult, str]]:
         self.sizes.append(chosen.batch_size)
