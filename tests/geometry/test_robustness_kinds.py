@@ -64,7 +64,7 @@ def test_a_target_that_is_no_other_class_is_refused(targets: tuple[int, ...], to
     """Counted from the end, or past the label, it would be another class."""
     robustness = Robustness(0.1, "specify-target", torch.tensor(targets))
     with pytest.raises(ValueError, match=told):
-        robustness(IMAGES, LABELS, [0, 1, 2], OUTPUTS)
+        robustness(IMAGES, LABELS, [0, 1, 2], 4)
 
 
 @pytest.mark.parametrize("kind", ["verified-acc", "clean-acc", "runnerup", "specify-target"])
@@ -72,7 +72,7 @@ def test_a_target_that_is_no_other_class_is_refused(targets: tuple[int, ...], to
 def test_a_label_that_is_no_class_is_refused(kind: str, label: int) -> None:
     robustness = Robustness(0.1, kind, torch.tensor([1, 1, 1]))
     with pytest.raises(ValueError, match=f"the label {label} is none of the 4 classes"):
-        robustness(IMAGES, torch.tensor([0, 2, label]), [0, 1, 2], OUTPUTS)
+        robustness(IMAGES, torch.tensor([0, 2, label]), [0, 1, 2], 4)
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, float("nan")])
@@ -83,13 +83,15 @@ def test_a_radius_that_is_none_is_refused(epsilon: float) -> None:
 
 
 def test_crossed_bounds_are_refused() -> None:
+    upper = IMAGES.clone()
+    upper[1, 1] -= 0.1
     with pytest.raises(ValueError, match="nowhere above the upper bounds"):
-        Robustness(None, lower=IMAGES + 0.1, upper=IMAGES)
+        Robustness(None, lower=IMAGES, upper=upper)
 
 
 def test_every_reading_of_a_pixel_is_in_the_box_and_counterexamples_are_near_all_of_them() -> None:
     read = Box(IMAGES.double() - 1e-9, IMAGES.double() + 2e-9)
-    found = Robustness(0.25, readings=lambda indices: read)(IMAGES, LABELS, [0, 1, 2], OUTPUTS)
+    found = Robustness(0.25, readings=lambda indices: read)(IMAGES, LABELS, [0, 1, 2], 4)
     close = {"rtol": 0, "atol": 1e-15}
     torch.testing.assert_close(found.box.lower, read.lower - 0.25, **close)
     torch.testing.assert_close(found.box.upper, read.upper + 0.25, **close)
@@ -102,6 +104,6 @@ def test_every_reading_of_a_pixel_is_in_the_box_and_counterexamples_are_near_all
 @pytest.mark.parametrize("changed", [{"epsilon": 0.0}, {"epsilon": 1e-10}, {"epsilon": 0.1, "kind": "clean-acc"}])
 def test_the_image_that_the_model_is_given_always_counts(changed: dict[str, Any]) -> None:
     read = Box(IMAGES.double() - 1e-9, IMAGES.double() - 1e-9)
-    found = Robustness(**changed, readings=lambda indices: read)(IMAGES, LABELS, [0, 1, 2], OUTPUTS)
+    found = Robustness(**changed, readings=lambda indices: read)(IMAGES, LABELS, [0, 1, 2], 4)
     assert torch.equal(found.inside.lower, IMAGES.double()) and torch.equal(found.inside.upper, IMAGES.double())
     assert (found.box.lower <= read.lower).all() and (found.box.upper >= IMAGES).all()
