@@ -145,15 +145,15 @@ def test_a_network_without_activations_has_no_scores():
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"epochs": 0}, r"significance\.epochs: must be a whole number of at least 1"),
-        ({"lr": 0.0}, r"significance\.lr: must be more than 0"),
-        ({"ratio": 1.5}, r"significance\.ratio: must be at most 1"),
-        ({"scope": "site"}, r"significance\.scope: must be layer or global"),
-        ({"slope": float("nan")}, r"^tune\.slope: must be finite"),
-        ({"intercept": float("inf")}, r"^tune\.intercept: must be finite"),
-        ({"attack_step": 0.0}, r"^train\.attack_step: must be more than 0"),
-        ({"epsilon": 1.5}, r"^specification\.epsilon: must be at most 1"),
-        ({"seed": -1}, r"^general\.seed: must be a whole number of at least 0"),
+        ({"epochs": 0}, r"significance\.epochs: expected an integer, at least 1, got 0"),
+        ({"lr": 0.0}, r"significance\.lr: expected a finite number, above 0, got 0\.0"),
+        ({"ratio": 1.5}, r"significance\.ratio: expected a finite number, at least 0 and at most 1, got 1\.5"),
+        ({"scope": "site"}, r"significance\.scope: expected one of global, layer, got 'site'"),
+        ({"slope": float("nan")}, r"^tune\.slope: expected a finite number, got nan"),
+        ({"intercept": float("inf")}, r"^tune\.intercept: expected a finite number, got inf"),
+        ({"attack_step": 0.0}, r"^train\.attack_step: expected a finite number, above 0, got 0\.0"),
+        ({"epsilon": 1.5}, r"^specification\.epsilon: 1\.5: training needs a radius in \[0, 1\]"),
+        ({"seed": -1}, r"^general\.seed: expected an integer, at least 0 and .*, got -1"),
     ],
 )
 def test_wrong_settings_are_refused(changed: dict[str, object], told: str):
