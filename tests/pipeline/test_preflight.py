@@ -75,7 +75,9 @@ def test_a_sound_configuration_gives_what_all_stages_depend_on(tmp_path: Path) -
 
 
 def test_the_settings_of_training_do_not_matter_where_nothing_is_trained(tmp_path: Path) -> None:
-    preflight(miniature(tmp_path, model__path=str(WEIGHTS / "digits_baseline.safetensors"), train__milestones=[3, 2]))
+    trained = {"model__path": str(WEIGHTS / "digits_baseline.safetensors")}
+    unused = preflight(miniature(tmp_path, **trained, train__milestones=[3, 2]))
+    assert unused == preflight(miniature(tmp_path, **trained))
 
 
 def test_the_settings_of_grafting_do_not_matter_where_nothing_is_grafted(tmp_path: Path) -> None:
