@@ -49,8 +49,8 @@ _SETTINGS = {
 
 _TRUSTED = {"torch", *sys.stdlib_module_names}
 """Packages whose own calls are no calls of the forward pass; `torch` operations are watched in `purity.py`."""
-_MAPPINGS = "collections.abc"
-"""Implements what `os.environ` offers besides `[]`; its caller is who asks."""
+_BETWEEN = ("collections.abc", "torch._dynamo", "torch._compile")
+"""Implement the rest of `os.environ`, and decorators of functions of torch; their caller is who asks."""
 _EVERYWHERE = {"torch.amp.autocast_mode"}
 """Modules that torch itself calls for a decorated forward pass."""
 
@@ -107,7 +107,7 @@ def _see(frame: FrameType, event: str, called: Any, found: list[str], seen: set[
         module, function, caller = _owner(called), called.__name__, frame
     else:
         return
-    while caller is not None and _module(caller) == _MAPPINGS:
+    while caller is not None and _module(caller).startswith(_BETWEEN):
         caller = caller.f_back
     if caller is None or (_root(_module(caller)) in _TRUSTED and module not in _EVERYWHERE):
         return

@@ -77,8 +77,9 @@ def test_a_property_is_the_ball_cut_to_pixels_and_every_other_class(configured: 
     folder, _ = exported(configured.replace({"specification.epsilon": 0.25}))
     (query,) = read_vnnlib(folder / "vnnlib" / "brighter_0.vnnlib", 2, 2)
     pixels = torch.tensor(PIXELS[0]).double()
-    assert query.lower.tolist() == (pixels - 0.25).clamp(min=0).tolist()
-    assert query.upper.tolist() == (pixels + 0.25).clamp(max=1).tolist()
+    lowest, highest = (pixels - 0.25).clamp(min=0).numpy(), (pixels + 0.25).clamp(max=1).numpy()
+    assert (query.lower <= lowest).all() and np.allclose(query.lower, lowest, rtol=0, atol=1e-15)
+    assert (query.upper >= highest).all() and np.allclose(query.upper, highest, rtol=0, atol=1e-15)
     assert [(clause.rows.tolist(), clause.offsets.tolist()) for clause in query.unsafe] == [([[1.0, -1.0]], [0.0])]
     head = (folder / "vnnlib" / "brighter_0.vnnlib").read_text().splitlines()[:2]
     assert head[0].startswith("; brighter: image 0 of ") and head[0].endswith(" (test), label 0")

@@ -234,7 +234,7 @@ class TestNothingIsClaimedWithoutProof:
 
 def tiny(width_in_steps: int) -> Instance:
     """A box of a few floats at which a margin is zero."""
-    found = near.__wrapped__("dense", 4, 0, 0.0)
+    found = near("dense", 4, 0, 0.0)
     lower = found.box.lower.clone()
     upper = lower.clone()
     for _ in range(width_in_steps):

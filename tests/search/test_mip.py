@@ -407,7 +407,7 @@ class TestSolvers:
     def test_wrong_settings(self):
         with pytest.raises(ConfigError, match=r"solver\.mip\.mip_solver: 'scip' is unknown.*auto, gurobi, highs"):
             MipSettings("scip")
-        with pytest.raises(ConfigError, match=r"solver\.mip\.solver_threads: -1 is negative"):
+        with pytest.raises(ConfigError, match=r"solver\.mip\.solver_threads: expected an integer, at least 0, got -1"):
             MipSettings(threads=-1)
 
 

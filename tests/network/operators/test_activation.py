@@ -151,7 +151,7 @@ class TestDefinitions:
 
     @pytest.mark.parametrize("name", ["kinks", "hinge", "monotone", "graftable", "relax", "slopes", "write_onnx"])
     def test_whatever_is_missing_is_named(self, name: str) -> None:
-        rules = ["value", "magnitude", "hinge", "monotone", "graftable", "relax", "slopes", "write_onnx"]
+        rules = ["value", "magnitude", "hinge", "monotone", "graftable", "relax", "roundings", "slopes", "write_onnx"]
         members = {"kinks": (0.0, 3.0), **{rule: vars(Bent)[rule] for rule in rules}}
         members.pop(name)
         with pytest.raises(TypeError, match=f"^operator Forgetful does not define {name}$"):
