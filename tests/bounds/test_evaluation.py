@@ -10,9 +10,8 @@ from hypothesis import given
 from sample_networks import Sample, samples
 from torch import nn
 
-from abcrown_graft.bounds.evaluation import roundings, value_and_rounding
+from abcrown_graft.bounds.evaluation import value_and_rounding
 from abcrown_graft.network import operators as op
-from abcrown_graft.network.graph import Node
 from abcrown_graft.network.trace import as_executed, from_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,4 +88,4 @@ def test_a_mean_that_cancels_is_counted_as_it_is_executed():
     ],
 )
 def test_a_sum_of_n_products_and_a_bias_is_rounded_n_plus_once(operator: op.Operator, count: int):
-    assert roundings(Node("node", operator, ("input",), (2,))) == count
+    assert operator.roundings == count
