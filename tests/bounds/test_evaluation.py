@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from sample_networks import Sample, samples
 from torch import nn
 
@@ -42,6 +42,7 @@ def test_a_neuron_that_is_off_passes_nothing_on():
     assert units.tolist() == [[0]]
 
 
+@settings(max_examples=20)
 @given(samples())
 def test_float32_stays_within_it(found: Sample):
     module = copy.deepcopy(found.module).float()
