@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from configparser import ConfigParser
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import abcrown_graft
 
@@ -91,3 +94,15 @@ def test_no_module_imports_itself_through_others() -> None:
 
 def test_the_table_has_no_cycle() -> None:
     TopologicalSorter(MAY_IMPORT).prepare()
+
+
+def test_every_package_is_installed() -> None:
+    """`setup.cfg` lists the packages, because some of them lie beside the library in a checkout."""
+    setup = ROOT.parent / "setup.cfg"
+    if not setup.is_file():
+        pytest.skip("not a checkout")
+    listed = ConfigParser()
+    listed.read(setup, encoding="utf-8")
+    here = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    beside = {f"{ROOT.name}.{name}" for name in ("exp_configs", "model_defs", "scripts")}
+    assert set(listed["options"]["packages"].split()) == here | beside
