@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from abcrown_graft.bounds.propagate import NetworkBounds, margin_lower_bounds, margin_lower_lines
+from abcrown_graft.geometry.rounding import next_below
 from abcrown_graft.geometry.specification import Specification
 
 
@@ -39,5 +38,4 @@ def literal_lower_lines(bounds: NetworkBounds, specification: Specification) -> 
 def _with_offsets(found: Tensor, specification: Specification) -> Tensor:
     """Bounds `(batch, clauses * literals)` of linear functions as bounds of the literals."""
     found = found.view(specification.offsets.shape)
-    below = torch.nextafter(found + specification.offsets, torch.full_like(found, -math.inf))
-    return torch.where(specification.offsets == 0, found, below)
+    return torch.where(specification.offsets == 0, found, next_below(found + specification.offsets))

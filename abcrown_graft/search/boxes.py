@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.rounding import next_above
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,16 +123,11 @@ def clipped(lower: Tensor, upper: Tensor, coefficients: Tensor, literals: Tensor
         Ends `(n, inputs)`, rounded outwards.
     """
     low, high = lower[:, None, None], upper[:, None, None]
-    reach = _up(-literals.unsqueeze(3) / coefficients.abs())
+    reach = next_above(-literals.unsqueeze(3) / coefficients.abs())
     usable = coefficients.isfinite() & literals.isfinite().unsqueeze(3)
-    above = torch.where(usable & (coefficients > 0), torch.minimum(_up(low + reach), high), high).amin(2)
-    below = torch.where(usable & (coefficients < 0), torch.maximum(-_up(reach - high), low), low).amax(2)
+    above = torch.where(usable & (coefficients > 0), torch.minimum(next_above(low + reach), high), high).amin(2)
+    below = torch.where(usable & (coefficients < 0), torch.maximum(-next_above(reach - high), low), low).amax(2)
     fails_nowhere = proved.unsqueeze(2)
     return Box(
         torch.where(fails_nowhere, torch.inf, below).amin(1), torch.where(fails_nowhere, -torch.inf, above).amax(1)
     )
-
-
-def _up(values: Tensor) -> Tensor:
-    """The next larger numbers: above what was rounded to the given ones."""
-    return torch.nextafter(values, torch.full_like(values, torch.inf))

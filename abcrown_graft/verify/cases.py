@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from abcrown_graft.geometry.box import Box
+from abcrown_graft.geometry.rounding import next_above, next_below
 from abcrown_graft.verdict import InstanceResult, Verdict
 from abcrown_graft.verify.batches import OnCounterexample, verify_boxes
 from abcrown_graft.verify.case import Case
@@ -154,8 +155,7 @@ def off_the_faces(point: Tensor, box: Box) -> Tensor:
     next number of the point's precision is inside, if it is in the box at all.
     """
     lower, upper = (bound[0].to(point.device) for bound in (box.lower, box.upper))
-    above, below = torch.full_like(point, torch.inf), torch.full_like(point, -torch.inf)
-    up, down = torch.nextafter(point, above), torch.nextafter(point, below)
+    up, down = next_above(point), next_below(point)
     moved = torch.where((point.double() == lower) & (up.double() <= upper), up, point)
     return torch.where((point.double() == upper) & (down.double() >= lower), down, moved)
 
