@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from abcrown_graft.engines.abcrown.encoding import encode_activation
 from abcrown_graft.errors import MaskError, ModelError, UnsupportedError
 from abcrown_graft.masks.mask import as_boolean
+from abcrown_graft.network.operators.grafted_relu import grafted_relu
+from abcrown_graft.network.translation import module_rule
 from abcrown_graft.nn.activation import GraftedReLU
 
 OPERATOR = "abcrownGraft::GraftedReLU"
@@ -56,6 +58,9 @@ class OneInputGraftedReLU(GraftedReLU):
     def forward(self, z: Tensor) -> Tensor:
         """`(batch, *neurons)` to the same shape."""
         return _Apply.apply(z, self)
+
+
+module_rule(OneInputGraftedReLU)(grafted_relu)
 
 
 class _Apply(torch.autograd.Function):

@@ -92,5 +92,6 @@ class GraftedReLU(Activation):
 
 
 @module_rule(activation.GraftedReLU)
-def _module(module: activation.GraftedReLU, shape: Shape) -> GraftedReLU:
+def grafted_relu(module: activation.GraftedReLU, shape: Shape) -> GraftedReLU:
+    """The operator of a module; a subclass that computes the same files it under its own type."""
     return GraftedReLU(module.mask, module.slope, module.intercept)
