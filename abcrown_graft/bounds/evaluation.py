@@ -36,9 +36,6 @@ def value_and_rounding(network: Network, points: Tensor) -> tuple[Tensor, Tensor
     Returns:
         Outputs and units, `(n, *output shape)`. Times the unit roundoff of a precision (half its `eps`), the second
         bounds the rounding of an evaluation in that precision.
-
-    Raises:
-        UnsupportedError: an operator has no rounding rule.
     """
     values, terms = _values(network, points.to(network.device, torch.float64))
     output = values[network.output.name]
@@ -50,6 +47,22 @@ def value_and_rounding(network: Network, points: Tensor) -> tuple[Tensor, Tensor
         found = [(slope.abs(), *terms[name]) for slope, name in zip(slopes, rounded, strict=True) if slope is not None]
         units[:, k] = _accumulated(found)
     return output.detach(), units.detach().view_as(output)
+
+
+def unexplained(found: Tensor, expected: Tensor, allowed: Tensor) -> tuple[float, float] | None:
+    """The largest difference of two evaluations that is not allowed, and what is allowed there; None if all are.
+
+    NaN is not allowed.
+
+    Args:
+        found, expected, allowed: of one shape.
+    """
+    difference = (found - expected).abs()
+    wrong = ~(difference <= allowed)
+    if not bool(wrong.any()):
+        return None
+    worst = int(torch.where(wrong, difference.nan_to_num(torch.inf), -1).argmax())
+    return float(difference.flatten()[worst]), float(allowed.flatten()[worst])
 
 
 def _accumulated(found: list[tuple[Tensor, int, Tensor]]) -> Tensor:

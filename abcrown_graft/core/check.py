@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from abcrown_graft.bounds.evaluation import unexplained
 from abcrown_graft.core.core import Core, evaluate_core
 from abcrown_graft.errors import AbcrownGraftError
 from abcrown_graft.geometry.box import Box
@@ -36,6 +37,5 @@ def check_core(
     of_network = evaluate(network, x.view(-1, *box.lower.shape[1:])) @ rows.T + offsets
     of_core = evaluate_core(core, x.T.contiguous())[0].T
     allowed = 1e-6 * (1 + of_network.abs())
-    if not bool(((of_core - of_network).abs() <= allowed).all()):
-        worst = float((of_core - of_network).abs().max())
-        raise CoreError(f"the unstable core differs from its network by {worst:.3g} at a point of the box")
+    if (worst := unexplained(of_core, of_network, allowed)) is not None:
+        raise CoreError(f"the unstable core differs from its network by {worst[0]:.3g} at a point of the box")

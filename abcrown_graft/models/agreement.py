@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.evaluation import value_and_rounding
+from abcrown_graft.bounds.evaluation import unexplained, value_and_rounding
 from abcrown_graft.errors import ModelError
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.graph import Network
@@ -81,15 +81,13 @@ def _compare(found: Tensor, expected: Tensor, allowed: Tensor, what: str) -> Non
         raise ModelError(
             f"the model's output has shape {tuple(found.shape)}, that of its graph {tuple(expected.shape)}"
         )
-    difference = (found - expected).abs()
-    wrong = finite & ~(difference <= allowed + torch.finfo(torch.float32).tiny)  # NaN is wrong
-    if bool(wrong.any()):
-        worst = int(torch.where(wrong, difference.nan_to_num(torch.inf), -1).argmax())
+    allowed = allowed + torch.finfo(torch.float32).tiny
+    if (worst := unexplained(found[finite], expected[finite], allowed[finite])) is not None:
         raise ModelError(
-            f"the model's graph does not compute what the model does: on {what} their outputs differ by "
-            f"{float(difference.flatten()[worst]):.2g}, and rounding explains {float(allowed.flatten()[worst]):.2g}; "
-            "what depends on more than one image and the weights, or is computed less precisely than the weights are, "
-            "cannot be verified"
+            "the model's graph does not compute what the model does: on "
+            f"{what} their outputs differ by {worst[0]:.2g}, and rounding explains {worst[1]:.2g}; what depends on "
+            "more than one image and the weights, or is computed less precisely than the weights are, cannot be "
+            "verified"
         )
 
 

@@ -14,7 +14,7 @@ import torch
 
 from abcrown_graft.assembly.artifacts import artifact
 from abcrown_graft.assembly.reporter import Reporter
-from abcrown_graft.bounds.evaluation import value_and_rounding
+from abcrown_graft.bounds.evaluation import unexplained, value_and_rounding
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import ConfigError, ModelError
 from abcrown_graft.formats.onnx.export import PRODUCER, export_onnx
@@ -101,11 +101,11 @@ def _check_file(path: Path, made: Exportable) -> None:
     share = torch.rand(box.lower.shape, generator=generator, dtype=torch.float64)
     points = box.lower + share * (box.upper - box.lower)
     expected, units = (t.flatten(1) for t in value_and_rounding(made.network, points))
-    difference = (evaluate(found.network, points) - expected).abs()
     allowed = units * torch.finfo(torch.float32).eps  # the file's constants are rounded to float32
-    if not bool((difference <= allowed).all()):
-        worst, most = float(difference.max()), float(allowed.max())
-        raise ModelError(f"{path}: its outputs differ from the network's by {worst:.3g}; rounding explains {most:.3g}")
+    if (worst := unexplained(evaluate(found.network, points), expected, allowed)) is not None:
+        raise ModelError(
+            f"{path}: its outputs differ from the network's by {worst[0]:.3g}; rounding explains {worst[1]:.3g}"
+        )
     if find_spec("onnxruntime") is not None:
         check_against_onnxruntime(found, path, box, n=1)
 

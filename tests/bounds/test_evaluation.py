@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from sample_networks import Sample, samples
 from torch import nn
 
-from abcrown_graft.bounds.evaluation import value_and_rounding
+from abcrown_graft.bounds.evaluation import unexplained, value_and_rounding
 from abcrown_graft.network import operators as op
 from abcrown_graft.network.trace import as_executed, from_module
 
@@ -40,6 +40,16 @@ def test_a_neuron_that_is_off_passes_nothing_on():
     module[0].weight.data[:], module[0].bias.data[:] = 1e6, -1e7
     _, units = value_and_rounding(from_module(module, (1,)), torch.zeros(1, 1))
     assert units.tolist() == [[0]]
+
+
+def test_the_largest_difference_that_is_not_allowed_is_told_and_nan_is_none_that_is():
+    found, expected = torch.tensor([[1.0, 7.0], [3.5, 4.0]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    allowed = torch.tensor([[0.0, 5.0], [0.25, 0.0]])
+    assert unexplained(found, expected, allowed) == (0.5, 0.25)
+    assert unexplained(found, expected, torch.full((2, 2), 5.0)) is None
+    found[0, 0] = torch.nan
+    assert str(unexplained(found, expected, torch.full((2, 2), 5.0))) == "(nan, 5.0)"
+    assert unexplained(expected[:0], expected[:0], expected[:0]) is None
 
 
 @settings(max_examples=20)

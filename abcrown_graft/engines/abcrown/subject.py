@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from abcrown_graft.assembly.inputs import configured_model
-from abcrown_graft.bounds.evaluation import value_and_rounding
+from abcrown_graft.bounds.evaluation import unexplained, value_and_rounding
 from abcrown_graft.engines.abcrown.instances import pixels
 from abcrown_graft.engines.abcrown.job import INSTANCES, SUBJECT, read_job
 from abcrown_graft.engines.abcrown.network import as_abcrown_network
@@ -87,8 +87,5 @@ def check_outputs(folder: str) -> None:
 
 def _compare(found: Tensor, expected: Tensor, allowed: Tensor) -> None:
     finite = expected.isfinite().all(1)
-    difference = (found - expected).abs()[finite]
-    differs = ~(difference <= allowed[finite])  # NaN differs
-    if bool(differs.any()):
-        worst = float(difference[differs].max())
-        raise ModelError(f"the network that α,β-CROWN got differs by {worst:.2e} on the clean images")
+    if (worst := unexplained(found[finite], expected[finite], allowed[finite])) is not None:
+        raise ModelError(f"the network that α,β-CROWN got differs by {worst[0]:.2e} on the clean images")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from abcrown_graft.bounds.evaluation import value_and_rounding
+from abcrown_graft.bounds.evaluation import unexplained, value_and_rounding
 from abcrown_graft.errors import ModelError, UnsupportedError
 from abcrown_graft.files import GZIP_MAGIC, check_regular
 from abcrown_graft.formats.onnx.model_file import first_line, read_bytes
@@ -99,15 +99,12 @@ def check_against_onnxruntime(
         raise ModelError(f"{path}: an output is NaN or infinite at a point of the box")
     units = value_and_rounding(network.executed, points)[1].cpu()
     eps = torch.finfo(network.dtype).eps / 2 + torch.finfo(torch.float64).eps  # theirs, and ours
-    difference, allowed = (ours - theirs).abs(), units.view_as(ours) * eps + torch.finfo(torch.float32).tiny
-    wrong = ~(difference <= allowed)
-    if bool(wrong.any()):
-        worst = int(torch.where(wrong, difference, -1).argmax())
+    allowed = units.view_as(ours) * eps + torch.finfo(torch.float32).tiny
+    if (worst := unexplained(theirs, ours, allowed)) is not None:
         raise ModelError(
-            f"{path}: outputs differ from onnxruntime's by {float(difference.flatten()[worst]):.3g}, and rounding "
-            f"explains {float(allowed.flatten()[worst]):.3g}"
+            f"{path}: outputs differ from onnxruntime's by {worst[0]:.3g}, and rounding explains {worst[1]:.3g}"
         )
-    return float(difference.max())
+    return float((ours - theirs).abs().max())
 
 
 def _session(path: Path) -> Any:
