@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 from abcrown_graft.assembly import effort, inputs
 from abcrown_graft.assembly.onnx_model import classifier
+from abcrown_graft.assembly.options import DataOptions, GeneralOptions, ModelOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.data import ImageData
 from abcrown_graft.geometry.robustness import Robustness
 from abcrown_graft.models.load import LoadedModel, check_images
-from abcrown_graft.verdict import NO_LABEL, InstanceResult
+from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.case import Case, image_cases
-from abcrown_graft.verify.failure import failure, verdict_of
+from abcrown_graft.verify.failure import failed
 from abcrown_graft.verify.problem import Subject
 from abcrown_graft.verify.runner import Group
 
@@ -62,9 +63,7 @@ class ImageInstances:
             (case,) = image_cases(image, label, [index], self.robustness, outputs)
         except Exception as error:
             log.debug("image %d failed", index, exc_info=True)
-            verdict = verdict_of(error)
-            told = failure(error)
-            return InstanceResult(index, int(label), NO_LABEL, verdict, str(verdict), 0.0, reason=told)
+            return failed(error, index, label=int(label))
         return case
 
     def header(self, **own: Any) -> dict[str, Any]:
@@ -73,16 +72,17 @@ class ImageInstances:
         Args:
             own: what else does, for one engine: its name and settings at least.
         """
+        model, pixels = self.config.settings(ModelOptions), self.config.settings(DataOptions)
         return {
             **own,
-            "model": self.config["model.name"] or Path(self.config["model.onnx_path"]).name,
+            "model": model.name or Path(str(model.onnx_path)).name,
             "architecture": self.model.identity.architecture,
             "weights": self.model.identity.weights,
             "dataset": self.data.name,
             "split": self.data.split,
             "data": self.data.fingerprint,
-            "mean": self.config["data.mean"],
-            "std": self.config["data.std"],
+            "mean": pixels.mean,
+            "std": pixels.std,
             "indices": self.indices,
         }
 
@@ -93,7 +93,7 @@ def configured_images(config: Config, device: str) -> ImageInstances:
     Raises:
         AbcrownGraftError: one of them cannot be used.
     """
-    module = None if config["model.onnx_path"] else inputs.configured_model(config)
+    module = None if config.settings(ModelOptions).onnx_path else inputs.configured_model(config)
     data = inputs.images(config)
     model = module or classifier(config, data)
     inputs.check_fit(data, model, config)
@@ -101,4 +101,5 @@ def configured_images(config: Config, device: str) -> ImageInstances:
     if module is not None:
         check_images(module, data.images[indices])
     robustness = effort.specification(config, data)
-    return ImageInstances(config, model, data, robustness, indices, device, config["general.double_fp"])
+    double = config.settings(GeneralOptions).double_fp
+    return ImageInstances(config, model, data, robustness, indices, device, double)

@@ -43,10 +43,7 @@ def classifier(config: Config, data: ImageData) -> LoadedModel:
         raise ModelError(f"{path}: {error}") from None
     pixels = config.settings(DataOptions)
     normalize = Normalize(pixels.mean, pixels.std, shape[0] if len(shape) == 3 else 1)
-    exact, executed = (
-        with_normalization(network, normalize.mean.flatten().double(), normalize.std.flatten().double())
-        for network in (plain, stepwise)
-    )
+    exact, executed = (with_normalization(network, normalize.mean, normalize.std) for network in (plain, stepwise))
     module = nn.Sequential(normalize, runtime).eval()
     near = [normalize(bound).reshape(-1, *found.network.input.shape) for bound in _around(data)]
     check_against_onnxruntime(found, path, Box(*near), n=1, module=runtime)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from abcrown_graft.assembly.image_instances import ImageInstances
+from abcrown_graft.assembly.options import GeneralOptions
 from abcrown_graft.assembly.property_instances import PropertyInstances
 from abcrown_graft.assembly.recording import instability_recorder
 from abcrown_graft.config.config import Config
@@ -75,7 +76,7 @@ def _counterexamples(config: Config) -> Path | None:
     path = config.path("attack.cex_path", must_exist=False) or Path("test_cex.txt")
     if not path.name:
         raise ConfigError(f"{config.origin('attack.cex_path')}: attack.cex_path: {path} names no file")
-    if not config["general.save_adv_example"]:
+    if not config.settings(GeneralOptions).save_adv_example:
         return None
     check_writable(path)
     return path

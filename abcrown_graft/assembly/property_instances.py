@@ -15,13 +15,14 @@ from typing import Any, ClassVar, TypeVar
 from abcrown_graft.assembly import inputs
 from abcrown_graft.assembly.instances import Row, check_network, configured_rows, is_single
 from abcrown_graft.assembly.open_networks import OpenNetwork, open_model, open_onnx, read_case
+from abcrown_graft.assembly.options import GeneralOptions, ModelOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.errors import AbcrownGraftError, FileFormatError
 from abcrown_graft.files import sha256
 from abcrown_graft.models.load import LoadedModel
-from abcrown_graft.verdict import NO_LABEL, InstanceResult
+from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.case import Case
-from abcrown_graft.verify.failure import failure, verdict_of
+from abcrown_graft.verify.failure import failed
 from abcrown_graft.verify.runner import Group
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class PropertyInstances:
             network = open_onnx(row.onnx, self.device, self.double)
         else:
             assert self.model is not None
-            network = open_model(self.config["model.name"], self.model, self.device, self.double)
+            network = open_model(str(self.config.settings(ModelOptions).name), self.model, self.device, self.double)
         check_network(self.config, network.name, network.inputs, network.outputs)
         return network
 
@@ -148,13 +149,12 @@ def configured_properties(config: Config, device: str) -> PropertyInstances:
         chosen = inputs.instance_indices(config, len(rows), "instance", "the list")
         rows = [rows[index] for index in chosen]
     model = inputs.configured_model(config) if rows[0].onnx is None else None
-    return PropertyInstances(config, rows, model, single, device, config["general.double_fp"])
+    return PropertyInstances(config, rows, model, single, device, config.settings(GeneralOptions).double_fp)
 
 
 def _failed(row: Row, error: Exception, seconds: float) -> InstanceResult:
-    verdict = verdict_of(error)
-    reason = " ".join(str(error).split()) if isinstance(error, AbcrownGraftError) else failure(error)
-    return InstanceResult(row.index, NO_LABEL, NO_LABEL, verdict, str(verdict), seconds, reason=reason)
+    told = " ".join(str(error).split()) if isinstance(error, AbcrownGraftError) else None
+    return failed(error, row.index, seconds, reason=told)
 
 
 def _fingerprint(paths: set[Path]) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from abcrown_graft.assembly import effort
+from abcrown_graft.assembly.options import DataOptions, GeneralOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.config.schema import SCHEMA
 from abcrown_graft.data import ImageData
+from abcrown_graft.masks.options import InstabilityOptions
 from abcrown_graft.models.load import LoadedModel
+from abcrown_graft.verify.options import SpecificationOptions
 from abcrown_graft.verify.recorder import NATIVE_METHODS, InstabilityRecorder
 
 LEFT_OPEN_BY = ("attack.", "solver.bound_prop_method", "solver.alpha-crown.")  # what comes before branch and bound
@@ -21,24 +25,27 @@ def instability_recorder(
     path = config.path("instability.dump", must_exist=False)
     if path is None:
         return None
-    about = {
+    pixels, counting = config.settings(DataOptions), config.settings(InstabilityOptions)
+    about: dict[str, Any] = {
         "dataset": data.name,
         "split": data.split,
         "data": data.fingerprint,
         "epsilon": _counted_radius(config),
-        "mean": config["data.mean"],
-        "std": config["data.std"],
-        "double_fp": config["general.double_fp"],
+        "mean": pixels.mean,
+        "std": pixels.std,
+        "double_fp": config.settings(GeneralOptions).double_fp,
     }
-    method, population = config["instability.method"], config["instability.population"]
     alpha = effort.alpha_settings(config)
-    if population == "bab":
+    if counting.population == "bab":
         about |= {key: config[key] for key in SCHEMA if key.startswith(LEFT_OPEN_BY) and key != "attack.cex_path"}
-    if method == "alpha-crown":
+    if counting.method == "alpha-crown":
         about["method_settings"] = {name: getattr(alpha, name) for name in ("iterations", "lr_alpha", "lr_decay")}
-    return InstabilityRecorder(path, model.identity, model.grafted, about, method, population, methods, alpha)
+    return InstabilityRecorder(
+        path, model.identity, model.grafted, about, counting.method, counting.population, methods, alpha
+    )
 
 
 def _counted_radius(config: Config) -> float | None:
     """Of the boxes: those of clean accuracy are the images themselves."""
-    return 0.0 if config["specification.robustness_type"] == "clean-acc" else effort.radius(config)
+    of_images = config.settings(SpecificationOptions).robustness_type == "clean-acc"
+    return 0.0 if of_images else effort.radius(config)

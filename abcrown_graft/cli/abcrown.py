@@ -65,12 +65,13 @@ def _standing_alone(config: Config) -> Config:
 
 def verify(config: Config, engine: Choice) -> int:
     """Runs the engine, showing verdicts as they come; 1 if an instance failed."""
+    from abcrown_graft.assembly.options import GeneralOptions
     from abcrown_graft.engines.prepare import prepare_run
     from abcrown_graft.verdict import Verdict
 
     run = prepare_run(config, engine)
     _print([*engine.lines, *opening_lines(run)])
-    results = _followed(run, config["general.progress"])
+    results = _followed(run, config.settings(GeneralOptions).progress)
     _print([*result_lines(run, results), *closing_lines(run)])
     failed = [r for r in results if r.verdict is Verdict.ERROR]
     for result in failed:

@@ -17,6 +17,11 @@ class Box:
     lower: Tensor
     upper: Tensor
 
+    @classmethod
+    def hull(cls, first: Tensor, second: Tensor) -> Box:
+        """The smallest box that holds two tensors, `(batch, *shape)`."""
+        return cls(torch.minimum(first, second), torch.maximum(first, second))
+
     def __len__(self) -> int:
         return len(self.lower)
 

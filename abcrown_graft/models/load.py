@@ -141,8 +141,7 @@ def prepare(
     _check_finite(plain)
     normalize = Normalize(mean, std, shape[0] if len(shape) == 3 else 1)
     exact, executed = (
-        with_normalization(network, normalize.mean.flatten().double(), normalize.std.flatten().double())
-        for network in (plain, as_executed(double, shape))
+        with_normalization(network, normalize.mean, normalize.std) for network in (plain, as_executed(double, shape))
     )
     module = nn.Sequential(normalize, core).eval()
     generator = torch.Generator().manual_seed(0)

@@ -16,7 +16,7 @@ def with_normalization(network: Network, mean: Tensor, std: Tensor) -> Network:
     """The network applied to `(x - mean) / std`.
 
     Args:
-        mean, std: per channel or one number, `(channels,)` or `(1,)`.
+        mean, std: one number, or one per channel, as `nn.normalize.Normalize` holds them.
 
     The quotients are formed in float64 and rounded once to the network's precision.
     """

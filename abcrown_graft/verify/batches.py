@@ -14,7 +14,7 @@ from abcrown_graft.errors import OutputError
 from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.case import Case
 from abcrown_graft.verify.complete import decide_open
-from abcrown_graft.verify.failure import failure, verdict_of
+from abcrown_graft.verify.failure import failed
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch, Subject, VerifySettings
 from abcrown_graft.verify.stages import Recorder, cascade
@@ -100,5 +100,5 @@ def _decided(batch: Batch, on_counterexample: OnCounterexample | None) -> Iterat
 
 def _failed(batch: Batch, error: Exception) -> InstanceResult:
     """The result of a batch of one that failed."""
-    verdict, predicted = verdict_of(error), int(batch.predicted[0])
-    return batch.cases[0].result(verdict, str(verdict), batch.seconds[0], predicted, reason=failure(error))
+    (case,), (seconds,), (predicted,) = batch.cases, batch.seconds, batch.predicted.tolist()
+    return failed(error, case.index, seconds, label=case.label, predicted=predicted)

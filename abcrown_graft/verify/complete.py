@@ -24,7 +24,7 @@ from abcrown_graft.search.together import together
 from abcrown_graft.search.turns import in_turns
 from abcrown_graft.verdict import Verdict
 from abcrown_graft.verify.completion import Complete, with_status
-from abcrown_graft.verify.failure import failure, verdict_of
+from abcrown_graft.verify.failure import failure
 from abcrown_graft.verify.memory import is_out_of_memory, release_memory
 from abcrown_graft.verify.options import COMPLETE, SPLITS_INPUTS
 from abcrown_graft.verify.points import fools_alone, inside_box
@@ -108,8 +108,7 @@ def _conclude(batch: Batch, k: int, outcome: tuple[SearchResult, str] | Exceptio
         batch.decide(k, Verdict.TIMEOUT, "timeout")
     elif isinstance(outcome, Exception):
         log.debug("instance %d failed", batch.cases[k].index, exc_info=outcome)
-        verdict = verdict_of(outcome)
-        batch.decide(k, verdict, str(verdict), failure(outcome))
+        batch.fail(k, outcome)
     else:
         found, status = outcome
         if found.verdict is not Verdict.FALSIFIED and math.isfinite(found.lower_bound):

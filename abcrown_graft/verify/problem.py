@@ -20,6 +20,7 @@ from abcrown_graft.search.input_split import InputSplit
 from abcrown_graft.search.mip import MipSettings
 from abcrown_graft.verdict import NO_LABEL, InstanceResult, Verdict
 from abcrown_graft.verify.case import Case
+from abcrown_graft.verify.failure import failure, verdict_of
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ class Batch:
         if position in self.decisions:
             raise RuntimeError(f"instance {self.cases[position].index} is decided twice")
         self.decisions[position] = Decision(verdict, status, reason)
+
+    def fail(self, position: int, error: BaseException) -> None:
+        """Ends an open instance by what went wrong with it."""
+        verdict = verdict_of(error)
+        self.decide(position, verdict, str(verdict), failure(error))
 
     def bounds(
         self,

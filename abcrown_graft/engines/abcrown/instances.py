@@ -11,6 +11,7 @@ from abcrown_graft.assembly.options import DataOptions
 from abcrown_graft.config.config import Config
 from abcrown_graft.formats.vnnlib.normalize import normalized_box
 from abcrown_graft.nn.normalize import Normalize
+from abcrown_graft.verify.options import SpecificationOptions
 from abcrown_graft.verify.problem import Batch
 
 
@@ -30,7 +31,7 @@ def instance_tensors(config: Config, batch: Batch) -> dict[str, Tensor]:
         "runnerup": batch.outputs.scatter(1, labels.unsqueeze(1), -math.inf).argmax(1),
         "outputs": batch.outputs,
     }
-    if config["specification.robustness_type"] != "specify-target":
+    if config.settings(SpecificationOptions).robustness_type != "specify-target":
         return tensors
     # The only clause of such an image is the lead of its label over the target.
     return tensors | {"targets": batch.specification.rows[:, 0, 0].argmin(1)}

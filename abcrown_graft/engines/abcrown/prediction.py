@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from abcrown_graft.verdict import NO_LABEL
-from abcrown_graft.verify.failure import failure, verdict_of
 from abcrown_graft.verify.memory import is_out_of_memory
 from abcrown_graft.verify.problem import Batch
 from abcrown_graft.verify.stages import clean_prediction
@@ -38,8 +37,7 @@ def decide_clean(batch: Batch, size: int) -> None:
         prediction = predict(batch.subject.module, batch.inputs, size)
         batch.outputs = prediction.outputs
         for k, error in prediction.failures.items():
-            verdict = verdict_of(error)
-            batch.decide(k, verdict, str(verdict), failure(error))
+            batch.fail(k, error)
     if batch.open():
         clean_prediction(batch)
     batch.predicted[list(prediction.failures)] = NO_LABEL

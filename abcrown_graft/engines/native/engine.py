@@ -18,6 +18,7 @@ from abcrown_graft.config.config import Config
 from abcrown_graft.verdict import InstanceResult
 from abcrown_graft.verify.batches import OnCounterexample
 from abcrown_graft.verify.cases import verify_cases
+from abcrown_graft.verify.options import SpecificationOptions
 from abcrown_graft.verify.problem import VerifySettings
 from abcrown_graft.verify.recorder import NATIVE_METHODS, InstabilityRecorder
 from abcrown_graft.verify.runner import Group, Run
@@ -63,9 +64,9 @@ def prepare_native(config: Config) -> Run:
     if not of_properties:
         require_images(config)
     device = inputs.device(config)
-    about = {"epsilon": effort.radius(config), "robustness_type": config["specification.robustness_type"]}
+    wanted = config.settings(SpecificationOptions)
     settings = effort.verify_settings(config)
-    described = {**about, **asdict(settings)}
+    described = {"epsilon": effort.radius(config), "robustness_type": wanted.robustness_type, **asdict(settings)}
     instances: ImageInstances | PropertyInstances
     if of_properties:
         rows = configured_properties(config, device)

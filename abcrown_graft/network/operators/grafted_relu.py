@@ -50,8 +50,7 @@ class GraftedReLU(Activation):
     def interval(self, *inputs: Box) -> Box:
         """Every neuron rises or falls everywhere."""
         (z,) = inputs
-        first, second = self.value(z.lower), self.value(z.upper)
-        return Box(torch.minimum(first, second), torch.maximum(first, second))
+        return Box.hull(self.value(z.lower), self.value(z.upper))
 
     def magnitude(self, *inputs: Tensor) -> Tensor:
         plain = dataclasses.replace(self, slope=self.slope.abs(), intercept=self.intercept.abs())

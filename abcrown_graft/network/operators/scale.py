@@ -40,8 +40,7 @@ class Scale(AffineOperator):
     def interval(self, *inputs: Box) -> Box:
         """From end to end, or back."""
         (x,) = inputs
-        first, second = self.value(x.lower), self.value(x.upper)
-        return Box(torch.minimum(first, second), torch.maximum(first, second))
+        return Box.hull(self.value(x.lower), self.value(x.upper))
 
     def absolute(self) -> AffineOperator:
         return Scale(self.scale.abs(), self.shift.abs())
