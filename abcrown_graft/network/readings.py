@@ -29,7 +29,12 @@ def _same_place(here: Node, there: Node) -> bool:
 
 
 def _equal(first: Any, second: Any) -> bool:
-    """Bit by bit where the numbers are finite; NaN equals NaN, and is refused elsewhere."""
+    """Number by number; NaN equals NaN, and is refused elsewhere."""
     if isinstance(first, Tensor):
-        return bool(torch.equal(first.nan_to_num(), second.nan_to_num())) and torch.equal(first.isnan(), second.isnan())
+        return torch.equal(first, second) or _equal_but_nan(first, second)
     return bool(first == second)
+
+
+def _equal_but_nan(first: Tensor, second: Tensor) -> bool:
+    missing = first.isnan()
+    return torch.equal(missing, second.isnan()) and torch.equal(first[~missing], second[~missing])
