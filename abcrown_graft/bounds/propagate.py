@@ -67,7 +67,7 @@ def bound_network(
     box: Box,
     method: str = "crown",
     rigorous: bool = False,
-    checkpoint: Callable[[], None] = lambda: None,
+    raise_if_late: Callable[[], None] = lambda: None,
 ) -> NetworkBounds:
     """Bounds on all pre-activations.
 
@@ -77,7 +77,7 @@ def bound_network(
         method: "interval", or "crown": the intersection of interval and CROWN bounds.
         rigorous: widen every bound by a bound on its own rounding error (see `rounding`), so that
             it holds in real arithmetic. Meant for float64.
-        checkpoint: called between chunks of work; may raise to end it.
+        raise_if_late: called between chunks of work; may raise to end it.
     """
     if method not in METHODS:
         raise ValueError(f"unknown bound method {method!r}; known: {', '.join(METHODS)}")
@@ -85,7 +85,7 @@ def bound_network(
     pre_activation: dict[str, Box] = {}
     relaxations: dict[str, Relaxation] = {}
     magnitudes = Magnitudes(network, box) if rigorous else None
-    bounded = Bounded(network, boxes, relaxations, checkpoint)
+    bounded = Bounded(network, boxes, relaxations, raise_if_late)
     for node in network.nodes[1:]:
         if isinstance(node.operator, op.Activation):
             z = boxes[node.inputs[0]]

@@ -39,13 +39,13 @@ class Bounded:
     Attributes:
         boxes: of every node so far, by name.
         relaxations: of every activation so far, by site.
-        checkpoint: called between chunks of work; may raise.
+        raise_if_late: called between chunks of work; may raise.
     """
 
     network: Network
     boxes: Mapping[str, Box]
     relaxations: Mapping[str, Relaxation]
-    checkpoint: Callable[[], None]
+    raise_if_late: Callable[[], None]
 
     @property
     def box(self) -> Box:
@@ -96,7 +96,7 @@ def tightened(known: Bounded, node: Node, magnitudes: Magnitudes | None) -> Box:
             image = image + images.start
             if not len(image):
                 break
-            known.checkpoint()
+            known.raise_if_late()
             at = image, neuron
             sign = torch.where(side[at], 1.0, -1.0).to(lower.dtype)
             found = bound(Sides(image, neuron, sign, None if enough is None else enough[at])) - error[at]
@@ -147,7 +147,7 @@ def _on_windows(known: Bounded, name: str, sides: Sides) -> Tensor:
     parts = [sides[at : at + size] for at in range(0, len(sides.image), size)]
     found = []
     for part in parts:
-        known.checkpoint()
+        known.raise_if_late()
         at = part.image, part.neuron, part.sign
         found.append(bound_neurons(known.network, name, *at, known.relaxations, known.box))
     return torch.cat(found)
@@ -170,7 +170,7 @@ def _on_whole_maps(known: Bounded, name: str, sides: Sides) -> Tensor:
     largest = max(torch.Size(n.shape).numel() for n in known.network.nodes[: names.index(name) + 1])
     start, most = 0, int(counts.max())
     while start < most:
-        known.checkpoint()
+        known.raise_if_late()
         images = (counts > start).nonzero().flatten()
         size = max(1, CHUNK_ELEMENTS[sides.image.device.type] // (2 * largest * len(images)))
         chunk = ((place >= start) & (place < start + size)).nonzero().flatten()

@@ -58,7 +58,7 @@ class SearchResult:
         visited: subproblems bounded after the root; 0 if the root was enough.
         lower_bound: 0 if every clause is certified, otherwise the smallest bound among the
             open subproblems, up to the rounding of the search's precision; never positive.
-        counterexample: what `check_points` returned.
+        counterexample: what `judge_points` returned.
         core: over the bounds known in the end.
     """
 
@@ -69,36 +69,36 @@ class SearchResult:
     core: Core | None = None
 
 
-CheckPoints = Callable[[Tensor], "Tensor | None"]
+JudgePoints = Callable[[Tensor], "Tensor | None"]
 """Given inputs `(k, d)`, one that is a counterexample, or None."""
 
 
-def search(core: Core, settings: SearchSettings, check_points: CheckPoints | None = None) -> SearchResult:
+def search(core: Core, settings: SearchSettings, judge_points: JudgePoints | None = None) -> SearchResult:
     """Decides the instance that a core describes.
 
     Args:
         core: in float64, from rigorous bounds; the search runs on its copy in search precision.
         settings: effort.
-        check_points: told points that may be counterexamples; None skips that.
+        judge_points: told points that may be counterexamples; None skips that.
     """
-    return alone(search_steps(core, settings, check_points, Budget(settings.timeout)))
+    return alone(search_steps(core, settings, judge_points, Budget(settings.timeout)))
 
 
 def search_steps(
-    core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget
+    core: Core, settings: SearchSettings, judge_points: JudgePoints | None, budget: Budget
 ) -> Steps[SearchResult]:
     """`search` as steps that may be shared with other searches.
 
     Args:
-        core, settings, check_points: as for `search`; `settings.timeout` is not read.
+        core, settings, judge_points: as for `search`; `settings.timeout` is not read.
         budget: what may be spent.
     """
-    return (yield from _Search(core, settings, check_points, budget).steps())
+    return (yield from _Search(core, settings, judge_points, budget).steps())
 
 
 class _Search:
-    def __init__(self, core: Core, settings: SearchSettings, check_points: CheckPoints | None, budget: Budget) -> None:
-        self.settings, self.check_points, self.budget = settings, check_points, budget
+    def __init__(self, core: Core, settings: SearchSettings, judge_points: JudgePoints | None, budget: Budget) -> None:
+        self.settings, self.judge_points, self.budget = settings, judge_points, budget
         self.dtype = torch.float64 if settings.double else torch.float32
         self.exact, self.fast = core, core.to(dtype=self.dtype)
         self.open = Frontier()
@@ -177,9 +177,9 @@ class _Search:
         if not len(rest):
             return
         self.open.push(found[rest])
-        if self.check_points is not None:
+        if self.judge_points is not None:
             worst = found.lower[rest].topk(min(CHECKED_POINTS, len(rest)), largest=False).indices
-            self.counterexample = self.check_points(found.inputs[:, rest[worst]].T)
+            self.counterexample = self.judge_points(found.inputs[:, rest[worst]].T)
 
     def _without_leaves(self, parents: Optimized) -> Optimized:
         """Decides the subproblems in which no neuron is free, by linear programs; returns the others.
@@ -195,7 +195,7 @@ class _Search:
             proved, point = decide_leaf(self.exact, parents.duals[column : column + 1])
             if proved:
                 continue
-            self.counterexample = None if self.check_points is None else self.check_points(point.unsqueeze(0))
+            self.counterexample = None if self.judge_points is None else self.judge_points(point.unsqueeze(0))
             self.stuck = self.counterexample is None
             break
         return parents[(~is_leaf).nonzero().flatten()]

@@ -69,15 +69,17 @@ class _TimeIsOver(Exception):
 def bound_boxes(tasks: Sequence[BoxTask]) -> Iterator[Lines | None]:
     """The results of tasks of one kind, bounded as one batch; None of each if the time of any is over."""
 
-    def checkpoint() -> None:
+    def raise_if_late() -> None:
         if any(task.budget.late() for task in tasks):
             raise _TimeIsOver
 
     specification = Specification.cat([task.specification for task in tasks])
     try:
-        checkpoint()
+        raise_if_late()
         with torch.backends.cudnn.flags(enabled=False):
-            bounds = bound_network(tasks[0].network, specification.box, "crown", rigorous=True, checkpoint=checkpoint)
+            bounds = bound_network(
+                tasks[0].network, specification.box, "crown", rigorous=True, raise_if_late=raise_if_late
+            )
     except _TimeIsOver:
         yield from [None] * len(tasks)
         return

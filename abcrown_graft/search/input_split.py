@@ -14,7 +14,7 @@ from torch import Tensor
 from abcrown_graft.geometry.box import Box
 from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.graph import Network
-from abcrown_graft.search.bab import CHECKED_POINTS, CheckPoints, SearchResult, SearchSettings
+from abcrown_graft.search.bab import CHECKED_POINTS, JudgePoints, SearchResult, SearchSettings
 from abcrown_graft.search.box_task import BoxTask, Lines
 from abcrown_graft.search.boxes import Boxes, BoxStack, can_be_halved, clipped, halved, middle
 from abcrown_graft.search.budget import Budget
@@ -50,7 +50,7 @@ def input_split_steps(
     settings: SearchSettings,
     branching: InputBranching,
     budget: Budget,
-    check_points: CheckPoints | None = None,
+    judge_points: JudgePoints | None = None,
 ) -> Steps[SearchResult]:
     """Decides one instance, in steps that may be shared with other searches.
 
@@ -61,9 +61,9 @@ def input_split_steps(
         settings: of these, `batch_size` counts boxes bounded at once, `max_domains` boxes bounded in all.
         branching: which input to halve.
         budget: what may be spent.
-        check_points: told points that may be counterexamples; None skips that.
+        judge_points: told points that may be counterexamples; None skips that.
     """
-    return (yield from _InputSplit(network, specification, settings, branching, budget, check_points).steps(root))
+    return (yield from _InputSplit(network, specification, settings, branching, budget, judge_points).steps(root))
 
 
 class _InputSplit:
@@ -74,10 +74,10 @@ class _InputSplit:
         settings: SearchSettings,
         branching: InputBranching,
         budget: Budget,
-        check_points: CheckPoints | None,
+        judge_points: JudgePoints | None,
     ) -> None:
         self.network, self.specification, self.settings = network, specification, settings
-        self.branching, self.budget, self.check_points = branching, budget, check_points
+        self.branching, self.budget, self.judge_points = branching, budget, judge_points
         self.open = BoxStack()
         self.visited = 0
         self.counterexample: Tensor | None = None
@@ -131,13 +131,13 @@ class _InputSplit:
     def _stuck(self, taken: Boxes) -> SearchResult:
         """Some of the boxes are too small to be halved, and no bound decides them; a corner may yet fail."""
         self.open.push(taken)
-        if self.check_points is not None:
-            self.counterexample = self.check_points(taken[taken.axis < 0].lower)
+        if self.judge_points is not None:
+            self.counterexample = self.judge_points(taken[taken.axis < 0].lower)
         return self._result(Verdict.UNKNOWN if self.counterexample is None else Verdict.FALSIFIED)
 
     def _check(self, boxes: Box, found: Lines, clauses: Tensor) -> None:
         """Of the worst boxes, the centres, and the points where the lines below the hardest clauses are smallest."""
-        if self.check_points is None:
+        if self.judge_points is None:
             return
         worst = clauses.amin(1).topk(min(CHECKED_POINTS, len(clauses)), largest=False).indices
         clause, boxes, found = hardest(clauses[worst]), boxes[worst], found[worst]
@@ -145,7 +145,7 @@ class _InputSplit:
         slope = of_clause(of_clause(found.coefficients, clause), nearest)
         centres = middle(boxes.lower, boxes.upper)
         corners = torch.where(slope > 0, boxes.lower, torch.where(slope < 0, boxes.upper, centres))
-        self.counterexample = self.check_points(torch.cat([corners, centres]))
+        self.counterexample = self.judge_points(torch.cat([corners, centres]))
 
     def _result(self, verdict: Verdict) -> SearchResult:
         return SearchResult(verdict, self.visited, min(0.0, self.open.lowest), self.counterexample)

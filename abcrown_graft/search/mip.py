@@ -12,7 +12,7 @@ from torch import Tensor
 from abcrown_graft.config.settings import Settings, linked
 from abcrown_graft.core.core import Core
 from abcrown_graft.errors import ConfigError
-from abcrown_graft.search.bab import CheckPoints, SearchResult
+from abcrown_graft.search.bab import JudgePoints, SearchResult
 from abcrown_graft.search.mip_program import Program, constraints, is_sane, least_value, used_inputs, with_objective
 from abcrown_graft.search.mip_solvers import Outcome, SolverUnavailableError
 from abcrown_graft.search.options import SOLVERS
@@ -40,7 +40,7 @@ class MipSettings(Settings):
             raise ConfigError(f"solver.mip.mip_solver: {self.solver!r} is unknown; choose one of {known}")
 
 
-def solve_mip(core: Core, settings: MipSettings, check_points: CheckPoints | None = None) -> SearchResult:
+def solve_mip(core: Core, settings: MipSettings, judge_points: JudgePoints | None = None) -> SearchResult:
     """Decides the instance that a core describes, one program per clause.
 
     Of a clause that is not proved, `lower_bound` is what the solver tells, or else follows from the variables' bounds;
@@ -49,17 +49,17 @@ def solve_mip(core: Core, settings: MipSettings, check_points: CheckPoints | Non
     Args:
         core: in float64, from rigorous bounds.
         settings: solver and effort.
-        check_points: told every solution that the solver comes upon; None skips that.
+        judge_points: told every solution that the solver comes upon; None skips that.
 
     Raises:
         SolverUnavailableError: the solver asked for is not there, or its licence does not admit the program.
     """
-    return _Run(core.to("cpu", torch.float64), settings, check_points).run()
+    return _Run(core.to("cpu", torch.float64), settings, judge_points).run()
 
 
 class _Run:
-    def __init__(self, core: Core, settings: MipSettings, check_points: CheckPoints | None) -> None:
-        self.core, self.threads, self.check_points = core, settings.threads, check_points
+    def __init__(self, core: Core, settings: MipSettings, judge_points: JudgePoints | None) -> None:
+        self.core, self.threads, self.judge_points = core, settings.threads, judge_points
         self.deadline = time.perf_counter() + settings.timeout
         self.solvers = ("gurobi", "highs") if settings.solver == "auto" else (settings.solver,)
         self.used = used_inputs(core)
@@ -99,10 +99,10 @@ class _Run:
         return replace(found, bound=max(least, found.bound))
 
     def _accept(self, solution: np.ndarray) -> bool:
-        if self.check_points is None:
+        if self.judge_points is None:
             return False
         point = (self.core.lower + self.core.upper) / 2
         point[self.used] = torch.as_tensor(solution[: int(self.used.sum())]).to(point)
         point = torch.minimum(torch.maximum(point, self.core.lower), self.core.upper)
-        self.counterexample = self.check_points(point.unsqueeze(0))
+        self.counterexample = self.judge_points(point.unsqueeze(0))
         return self.counterexample is not None

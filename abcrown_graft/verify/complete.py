@@ -15,7 +15,7 @@ from abcrown_graft.bounds.propagate import NetworkBounds
 from abcrown_graft.core.check import check_core
 from abcrown_graft.core.reduction import reduce_to_core
 from abcrown_graft.geometry.specification import Specification
-from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings
+from abcrown_graft.search.bab import JudgePoints, SearchResult, SearchSettings
 from abcrown_graft.search.box_task import Lines
 from abcrown_graft.search.budget import Budget
 from abcrown_graft.search.input_split import InputSplit, input_split_steps
@@ -132,18 +132,18 @@ def _search(batch: Batch, k: int, settings: SearchSettings | None, budget: Budge
         return SearchResult(Verdict.UNKNOWN, lower_bound=-math.inf), "unknown"
     bounds, clauses = rigorous_bounds(batch, [k], batch.settings.method, raise_if_late)
 
-    def check_points(points: Tensor) -> Tensor | None:
+    def judge_points(points: Tensor) -> Tensor | None:
         return _counterexample(batch, k, points)
 
     specification, split = batch.specification[k : k + 1], _input_split(batch)
     literals = _literals(specification, ~((clauses > 0) & clauses.isfinite()))
     complete = COMPLETE[batch.settings.complete_verifier if split is None else "bab"]
-    over_neurons = _over_neurons(batch, bounds, literals, complete, settings, budget, check_points)
+    over_neurons = _over_neurons(batch, bounds, literals, complete, settings, budget, judge_points)
     if split is None:
         return (yield from over_neurons)
     root = Lines.of(bounds, specification)
     over_inputs = input_split_steps(
-        bounds.network, specification, root, settings, split.branching, budget, check_points
+        bounds.network, specification, root, settings, split.branching, budget, judge_points
     )
     if split.alone:
         return (yield from with_status(over_inputs))
@@ -157,7 +157,7 @@ def _over_neurons(
     complete: Complete,
     settings: SearchSettings,
     budget: Budget,
-    check_points: CheckPoints,
+    judge_points: JudgePoints,
 ) -> Steps[tuple[SearchResult, str]]:
     """The core, and what decides it; the first core of a network is compared with it, or all are."""
     core = reduce_to_core(bounds, *literals)
@@ -165,7 +165,7 @@ def _over_neurons(
     if batch.settings.test_core or not checked.passed:
         check_core(core, bounds.network, bounds.box, *literals[:2])
         checked.passed = True
-    return (yield from complete(core, settings, batch.settings.mip, budget, check_points))
+    return (yield from complete(core, settings, batch.settings.mip, budget, judge_points))
 
 
 def _input_split(batch: Batch) -> InputSplit | None:

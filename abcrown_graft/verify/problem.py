@@ -195,7 +195,7 @@ class Batch:
         Args:
             positions: of the instances, in this order.
             method: see `bound_network`.
-            raise_if_late: its `checkpoint`.
+            raise_if_late: see `bound_network`.
             rigorous: in float64, and true in real arithmetic; otherwise in the precision of the search.
         """
         known = self._bounds.get(rigorous)
@@ -205,9 +205,9 @@ class Batch:
         if rigorous:
             box = self.specification.box[at]
             with torch.backends.cudnn.flags(enabled=False):
-                found = bound_network(self.subject.exact, box, method, rigorous=True, checkpoint=raise_if_late)
+                found = bound_network(self.subject.exact, box, method, rigorous=True, raise_if_late=raise_if_late)
         else:
-            found = bound_network(self.subject.network, self.approximate.box[at], method, checkpoint=raise_if_late)
+            found = bound_network(self.subject.network, self.approximate.box[at], method, raise_if_late=raise_if_late)
         self._bounds[rigorous] = (list(positions), method, found)
         return found
 

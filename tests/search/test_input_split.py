@@ -19,7 +19,7 @@ from abcrown_graft.geometry.specification import Specification
 from abcrown_graft.network.forward import evaluate
 from abcrown_graft.network.trace import from_module
 from abcrown_graft.search import bab, box_task
-from abcrown_graft.search.bab import CheckPoints, SearchResult, SearchSettings
+from abcrown_graft.search.bab import JudgePoints, SearchResult, SearchSettings
 from abcrown_graft.search.box_task import BoxTask, Lines
 from abcrown_graft.search.boxes import Boxes
 from abcrown_graft.search.budget import Budget
@@ -48,7 +48,7 @@ def lines_of(found: Instance, specification: Specification | None = None) -> Lin
 def split(
     found: Instance,
     settings: SearchSettings = USUAL,
-    check: CheckPoints | None = None,
+    check: JudgePoints | None = None,
     method: str = "smear",
     specification: Specification | None = None,
 ) -> SearchResult:
@@ -65,7 +65,7 @@ def hard() -> Instance:
     return found
 
 
-def checker(found: Instance, specification: Specification | None = None) -> CheckPoints:
+def checker(found: Instance, specification: Specification | None = None) -> JudgePoints:
     """Told points, the first whose network output in float64 violates the property, moved into the box."""
     whole = specification or specified(found)
 

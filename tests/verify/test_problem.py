@@ -76,7 +76,7 @@ def test_bounds_are_those_of_the_network_in_the_order_asked_for(subject, method)
 def test_bounds_are_computed_once_where_the_last_ones_serve(subject, monkeypatch):
     calls = []
 
-    def counted(network, box, method, checkpoint):
+    def counted(network, box, method, raise_if_late):
         calls.append((len(box), method))
         return bound_network(network, box, method)
 
