@@ -16,6 +16,9 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 # `pythonpath` of setup.cfg, for the processes that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # `pytest -n auto`: one worker for each core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("abcrown_graft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("abcrown_graft")
 
