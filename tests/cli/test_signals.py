@@ -77,7 +77,7 @@ def test_the_lock_and_the_temporary_file_go_and_the_old_file_stays(tmp_path: Pat
     with python(program(WRITING), tmp_path / "out.txt") as process:
         assert len(list(tmp_path.iterdir())) == 3
         process.send_signal(number)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert (out, err) == ("", "interrupted; run the same command again to go on\n")
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
@@ -88,7 +88,7 @@ def test_the_lock_and_the_temporary_file_go_and_the_old_file_stays(tmp_path: Pat
 def test_processes_that_the_command_started_are_ended(tmp_path: Path, number: signal.Signals) -> None:
     with python(program(FOLLOWING), tmp_path, CHILD) as process:
         process.send_signal(number)
-        process.communicate()
+        process.communicate(timeout=60)
     assert process.returncode == 128 + number
     with in_use(tmp_path / "of_the_child", "wait"):  # it would have this lock
         pass

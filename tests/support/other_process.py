@@ -19,6 +19,12 @@ with in_use(Path(sys.argv[1]), "wait"):
 """
 
 
+def _heed_signals() -> None:
+    """Ends what a background job ignores, SIGINT, and one that `nohup` starts, SIGHUP."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def python(program: str, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A Python process that has printed its first line; it is killed in the end."""
@@ -28,7 +34,7 @@ def python(program: str, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # which a background job ignores
+        preexec_fn=_heed_signals,
     )
     try:
         assert process.stdout is not None

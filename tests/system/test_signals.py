@@ -20,7 +20,7 @@ def test_what_was_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     with python(PROGRAM, *WORDS.split()) as process:
         assert process.stdout is not None and process.stdout.readline().startswith("idx: ")
         process.send_signal(number)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert err == "interrupted; run the same command again to go on\n"
     _, results, complete = read_results("out.txt")
