@@ -1,5 +1,5 @@
-"""What all tests share: helpers in `support/`, hypothesis without time limits, one thread for small networks, no
-α,β-CROWN."""
+"""What all tests share: helpers in `support/`, hypothesis without time limits, one thread for small networks,
+nothing of the machine's."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ settings.load_profile("abcrown_graft")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_abcrown() -> Iterator[None]:
-    """No α,β-CROWN of the machine's changes what is tested; tests that run it read the variables when imported."""
+def no_machine() -> Iterator[None]:
+    """No α,β-CROWN and no data sets of the machine's change what is tested.
+
+    Tests that need them read the variables when they are imported.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ABCROWN_HOME", raising=False)
-        patch.delenv("AUTO_LIRPA_HOME", raising=False)
+        for name in ("ABCROWN_HOME", "AUTO_LIRPA_HOME", "ABCROWN_GRAFT_DATA"):
+            patch.delenv(name, raising=False)
         yield
 
 

@@ -71,8 +71,7 @@ def test_the_whole_configuration_is_written_in_the_order_of_the_schema() -> None
     assert written["train"]["milestones"] == [100, 150]
 
 
-def test_only_what_changed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ABCROWN_GRAFT_DATA", raising=False)
+def test_only_what_changed_is_written() -> None:
     config = load_config(None, {"data.start": 0, "data.mean": [0.5, 0.25], "solver.alpha-crown.iteration": 7})
     written = config.to_yaml(only_changed=True)
     assert written == "data:\n  mean: [0.5, 0.25]\nsolver:\n  alpha-crown:\n    iteration: 7\n"

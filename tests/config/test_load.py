@@ -11,11 +11,6 @@ from abcrown_graft.config import load_config
 from abcrown_graft.errors import ConfigError
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ABCROWN_GRAFT_DATA", raising=False)
-
-
 def write(folder: Path, text: str) -> Path:
     path = folder / "a.yaml"
     path.write_text(text, encoding="utf-8")

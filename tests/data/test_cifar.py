@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from real_data import folder_with
 
 from abcrown_graft.data import DATASETS
 from abcrown_graft.errors import DataError
@@ -153,9 +154,6 @@ def test_a_truncated_python_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_official_facts() -> None:
-    folder = os.environ.get("ABCROWN_GRAFT_DATA")
-    if not folder or not (Path(folder) / "cifar-10-batches-bin").is_dir():
-        pytest.skip("set ABCROWN_GRAFT_DATA to a folder with cifar-10-batches-bin")
-    data = DATASETS["CIFAR"]("test", Path(folder))
+    data = DATASETS["CIFAR"]("test", folder_with("cifar-10-batches-bin"))
     assert data.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
     assert torch.bincount(data.labels).tolist() == [1000] * 10

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from real_data import folder_with
 
 from abcrown_graft.data import DATASETS
 from abcrown_graft.data.mnist import read_idx
@@ -97,9 +97,6 @@ def test_read_idx_takes_any_number_of_dimensions(tmp_path: Path) -> None:
 
 
 def test_official_facts() -> None:
-    folder = os.environ.get("ABCROWN_GRAFT_DATA")
-    if not folder or not (Path(folder) / "MNIST" / "raw" / IMAGE_FILE).is_file():
-        pytest.skip("set ABCROWN_GRAFT_DATA to a folder with MNIST/raw")
-    data = DATASETS["MNIST"]("test", Path(folder))
+    data = DATASETS["MNIST"]("test", folder_with(f"MNIST/raw/{IMAGE_FILE}"))
     assert data.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert torch.bincount(data.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
