@@ -7,13 +7,16 @@ that change them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set
 from types import FunctionType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
+_EXACT = frozenset({type(None), bool, int, str, bytes})
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_CONTAINERS = frozenset({dict, OrderedDict, list, tuple})
 _OPAQUE = (Tensor, nn.Module, type, FunctionType, ModuleType)
 
 TRACER_OWN = "_tensor_constant"
@@ -57,10 +60,15 @@ class _Same:
 
 def _frozen(value: Any, above: tuple[int, ...]) -> object:
     """What equals the same of an unchanged value; `above` are the containers it lies in."""
+    kind = type(value)
+    if kind in _EXACT:
+        return kind, value  # 1 is not True
     if isinstance(value, _PLAIN):
-        return type(value), repr(value)  # NaN is unchanged, and 1 is not True
+        return kind, repr(value)  # NaN is unchanged
     if isinstance(value, _OPAQUE) or id(value) in above:
         return _Same(value)
+    if kind in _CONTAINERS and not value and not getattr(value, "__dict__", None):
+        return _Same(value), ()  # most are: a module holds a dozen dictionaries of hooks
     above = (*above, id(value))
     inside: list[object] = []
     if isinstance(value, Mapping):

@@ -33,8 +33,9 @@ class Instance:
     core: Core
 
 
+@cache
 def instance(kind: str, seed: int, fraction: float = 0.0, shift: float = 0.0) -> Instance:
-    """At most 12 ReLUs and two margins, over a box of which only two sides have a length.
+    """At most 12 ReLUs and two margins, over a box of which only two sides have a length; not to be changed.
 
     Args:
         kind: one of `KINDS`.
