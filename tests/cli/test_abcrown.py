@@ -133,6 +133,7 @@ def test_counterexamples_are_written_where_they_are_asked_for(here: Path) -> Non
     found = run_main(
         main,
         *("--config", "digits_baseline", "--end", "12", "--complete_verifier", "skip"),
+        *("--pgd_steps", "10", "--pgd_restarts", "3", "--bound_prop_method", "crown"),
         *("--save_adv_example", "--cex_path", "cex/a.txt"),
     )
     unsafe = re.search(r"unsafe-pgd \(total \d+\), index: \[(.*)\]", found.out)
