@@ -25,7 +25,7 @@ from abcrown_graft.pipeline import scoring
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 WEIGHTS = package_folder() / "model_defs" / "weights"
-SMALL = "--end 8 --pgd_steps 5 --pgd_restarts 2 --batch_size 3"
+SMALL = "--end 8 --pgd_steps 5 --pgd_restarts 2 --batch_size 3 --bound_prop_method crown --complete_verifier skip"
 SUMMARY = re.compile(r"^(Final|Problem|safe-incomplete|unsafe-pgd|unknown|UNR).*$", re.MULTILINE)
 ABCROWN = Path(sys.executable).parent / "abcrown"
 
@@ -197,7 +197,7 @@ def test_a_mask_alone_grafts_the_plain_network(staged: dict[str, Finished]) -> N
 
 def test_counting_during_verification_and_by_the_stage_agree() -> None:
     plain = "--config digits_baseline --instability_population all"
-    verify(f"{plain} {SMALL} --complete_verifier skip --bound_prop_method crown --instability_dump during.safetensors")
+    verify(f"{plain} {SMALL} --instability_dump during.safetensors")
     graft(f"instability {plain} --instability_split test --instability_end 8 --instability_dump alone.safetensors")
     during, alone = dumps.load("during.safetensors"), dumps.load("alone.safetensors")
     assert during.n == alone.n == 8 and during.settings == alone.settings
